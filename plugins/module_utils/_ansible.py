@@ -1,0 +1,127 @@
+# Copyright (c) 2026, bridgeport.net contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This file is PRIVATE to the bridgeport.net collection: it may change or go without notice.
+
+"""Between AnsibleModule and the engine: arguments in, errors as sentences, respawn, result and diff out."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+import traceback
+import typing as t
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.common.respawn import has_respawned, probe_interpreters_for_module, respawn_module
+
+from ._codec import topology_from_json, topology_to_json
+from ._engine import Engine, Outcome, Touched
+from ._errors import BridgeportError, InputError, RecordError
+from ._facts import HostFacts
+from ._netlink import PYROUTE2_PROBLEM
+from ._topology import Topology
+
+__all__ = ("assume_option", "entries_of", "fail", "find_library", "run_module", "state_option")
+
+_INTERPRETERS = ("/usr/bin/python3", "/usr/libexec/platform-python", "/usr/local/bin/python3")
+
+Decide = t.Callable[[Topology, HostFacts], Topology]
+Describe = t.Callable[[Outcome], t.Dict[str, t.Any]]
+
+
+def state_option() -> dict[str, t.Any]:
+    """The argument spec of ``state``."""
+    return {"type": "str", "choices": ["present", "absent"], "default": "present"}
+
+
+def assume_option() -> dict[str, t.Any]:
+    """The argument spec of ``assume``."""
+    return {"type": "dict"}
+
+
+def entries_of(module: AnsibleModule, many: str, one: str, options: t.Iterable[str]) -> list[dict[str, t.Any]]:
+    """The requested objects: the list option ``many``, or the single object that the top-level options describe."""
+    params = module.params
+    if params[many] is not None:
+        return [dict(entry) for entry in params[many]]
+    if params[one] is None:
+        return []
+    return [{name: params[name] for name in options}]
+
+
+def run_module(
+    module: AnsibleModule, decide: Decide, touched: Touched, describe: Describe, backend: str | None = None
+) -> t.NoReturn:
+    """Run one request through the engine and leave the module with its result or its error."""
+    find_library(module)
+    try:
+        outcome = Engine().run(decide, touched, module.check_mode, _assumed(module), backend)
+    except BridgeportError as problem:
+        fail(module, problem)
+    except Exception as problem:
+        module.fail_json(
+            msg="Cannot go on: the module met an error that it does not know (%s: %s). Please report it with the traceback."
+            % (type(problem).__name__, problem),
+            exception=traceback.format_exc(),
+        )
+    result: dict[str, t.Any] = {"changed": outcome.changed, "actions": outcome.actions, **describe(outcome)}
+    if module._diff:
+        result["diff"] = outcome.diff
+    if module.check_mode:
+        result["topology"] = topology_to_json(outcome.after)
+    module.exit_json(**result)
+
+
+def fail(module: AnsibleModule, problem: BridgeportError) -> t.NoReturn:
+    """Leave the module with the problem's own sentence."""
+    module.fail_json(msg=str(problem))
+
+
+def _assumed(module: AnsibleModule) -> Topology | None:
+    data = module.params.get("assume")
+    if not module.check_mode or not data:
+        return None
+    try:
+        return topology_from_json(data)
+    except RecordError as problem:
+        raise InputError(
+            "Cannot assume the given topology: %s. Pass the 'topology' that another module of this collection returned "
+            "in check mode." % problem
+        ) from None
+
+
+def find_library(module: AnsibleModule) -> None:
+    """Go on under a system interpreter that has pyroute2, if this one has not. Does nothing if none has."""
+    if PYROUTE2_PROBLEM is None or has_respawned():
+        return
+    interpreter = probe_interpreters_for_module(
+        [path for path in _INTERPRETERS if os.path.realpath(path) != os.path.realpath(sys.executable)], "pyroute2"
+    )
+    if interpreter:
+        _respawn(interpreter)
+
+
+def _respawn(interpreter: str) -> None:
+    """Respawn with arguments of any size.
+
+    ansible-core writes the module's arguments into a pipe before anybody reads from it, which hangs beyond the pipe's
+    64 KiB. For that one call the pipe is a temporary file.
+    """
+    real = os.pipe
+
+    def pipe_of_any_size() -> tuple[int, int]:
+        os.pipe = real
+        file = tempfile.TemporaryFile()
+        write_end = os.dup(file.fileno())
+        read_end = os.open("/proc/self/fd/%d" % write_end, os.O_RDONLY)
+        file.close()
+        return read_end, write_end
+
+    os.pipe = pipe_of_any_size
+    try:
+        respawn_module(interpreter)
+    finally:
+        os.pipe = real

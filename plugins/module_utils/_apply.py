@@ -1,0 +1,124 @@
+# Copyright (c) 2026, bridgeport.net contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This file is PRIVATE to the bridgeport.net collection: it may change or go without notice.
+
+"""Carrying out a plan, step by step, and taking it back if a step fails."""
+
+from __future__ import annotations
+
+import typing as t
+from itertools import groupby
+
+from . import _netns as netns
+from ._changes import (
+    AddAddress,
+    AddBridge,
+    AddEndpoint,
+    AddRoute,
+    Change,
+    ChangeRules,
+    DeleteBridge,
+    DeleteEndpoint,
+    RemoveAddress,
+    RemoveRoute,
+    SetLink,
+    SetSysctl,
+    WriteFile,
+)
+from ._endpoints import add_endpoints, delete_endpoints, undo_add_endpoints
+from ._errors import BridgeportError
+from ._files import write_file
+from ._links import add_address, add_bridge, add_route, delete_bridge, remove_address, remove_route, set_link
+from ._nftables import apply_tables
+from ._sysctl import write_sysctl
+
+__all__ = ("apply",)
+
+Handler = t.Callable[[t.Sequence[t.Any]], None]
+
+
+def _each(function: t.Callable[[t.Any], None]) -> Handler:
+    def handle(changes: t.Sequence[t.Any]) -> None:
+        for change in changes:
+            function(change)
+
+    return handle
+
+
+def _set_sysctl(change: SetSysctl, value: str | None) -> None:
+    if value is None:
+        return
+    if change.endpoint:
+        netns.inside(change.endpoint, lambda: write_sysctl(change.key, value))
+    else:
+        write_sysctl(change.key, value)
+
+
+def _restore_endpoints(changes: t.Sequence[DeleteEndpoint]) -> None:
+    gone = [AddEndpoint(change.subject, change.state) for change in changes if not netns.exists(change.state.name)]
+    undo_add_endpoints(gone)
+    add_endpoints(gone)
+
+
+# For each kind of step: how to do it and how to undo it. Undoing must bear that the step was done in part, or not.
+_HANDLERS: dict[type[Change], tuple[Handler, Handler]] = {
+    ChangeRules: (
+        _each(lambda change: apply_tables(change.before, change.after)),
+        _each(lambda change: apply_tables(change.after, change.before)),
+    ),
+    SetSysctl: (
+        _each(lambda change: _set_sysctl(change, change.new)),
+        _each(lambda change: _set_sysctl(change, change.old)),
+    ),
+    SetLink: (
+        _each(lambda change: set_link(change, change.new)),
+        _each(lambda change: set_link(change, change.old)),
+    ),
+    AddAddress: (_each(add_address), _each(remove_address)),
+    RemoveAddress: (_each(remove_address), _each(add_address)),
+    AddRoute: (_each(add_route), _each(remove_route)),
+    RemoveRoute: (_each(remove_route), _each(add_route)),
+    AddBridge: (_each(lambda change: add_bridge(change.state)), _each(lambda change: delete_bridge(change.state))),
+    DeleteBridge: (_each(lambda change: delete_bridge(change.state)), _each(lambda change: add_bridge(change.state))),
+    AddEndpoint: (add_endpoints, undo_add_endpoints),
+    DeleteEndpoint: (delete_endpoints, _restore_endpoints),
+    WriteFile: (
+        _each(lambda change: write_file(change.path, change.new)),
+        _each(lambda change: write_file(change.path, change.old)),
+    ),
+}
+
+
+def apply(changes: t.Sequence[Change]) -> None:
+    """Carry out the changes in order; steps of one kind that follow each other go together.
+
+    :raises BridgeportError: a step failed and all that this run had done was undone; or, as the sentence then says,
+        what could not be undone.
+    """
+    tried: list[tuple[type[Change], list[Change]]] = []
+    for kind, group in groupby(changes, type):
+        step = list(group)
+        tried.append((kind, step))
+        try:
+            _HANDLERS[kind][0](step)
+        except BaseException as problem:
+            # A failed transaction changed nothing: there is nothing of it to undo.
+            left = undo(tried[:-1] if kind is ChangeRules else tried)
+            if isinstance(problem, BridgeportError):
+                raise type(problem)("%s %s" % (problem, left)) from problem
+            raise
+
+
+def undo(tried: t.Sequence[tuple[type[Change], t.Sequence[Change]]]) -> str:
+    """Undo steps, the last first, and say in a sentence how that went."""
+    failures = []
+    for kind, step in reversed(tried):
+        try:
+            _HANDLERS[kind][1](list(reversed(step)))
+        except (BridgeportError, OSError) as problem:
+            failures.append(str(problem))
+    if failures:
+        return "Undoing what this run had changed failed as well: %s Run again to complete it." % " ".join(failures)
+    return "What this run had changed until then was undone."

@@ -1,0 +1,196 @@
+# Copyright (c) 2026, bridgeport.net contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This file is PRIVATE to the bridgeport.net collection: it may change or go without notice.
+
+"""The topology as plain JSON values and back: for the record, and for results that a person reads."""
+
+from __future__ import annotations
+
+import typing as t
+from ipaddress import ip_address, ip_network
+
+from ._errors import RecordError
+from ._model import Endpoint, Masquerade, Network, Publish, Route
+from ._topology import Topology
+
+__all__ = (
+    "describe_endpoint",
+    "describe_masquerade",
+    "describe_network",
+    "describe_publish",
+    "topology_from_json",
+    "topology_to_json",
+)
+
+Json = t.Dict[str, t.Any]
+
+
+def describe_network(network: Network) -> Json:
+    """A network under the names of the module's options."""
+    return {
+        "name": network.name,
+        "subnets": [str(subnet) for subnet in network.subnets],
+        "gateways": [str(gateway) for gateway in network.gateways],
+        "allocate_from": [str(subnet) for subnet in network.allocate_from],
+        "mode": network.mode,
+        "icc": network.icc,
+        "mtu": network.mtu,
+        "mac": network.mac,
+        "trusted_interfaces": list(network.trusted_interfaces),
+    }
+
+
+def describe_endpoint(endpoint: Endpoint) -> Json:
+    """An endpoint under the names of the module's options, and its namespace and host interface."""
+    return {
+        "name": endpoint.name,
+        "network": endpoint.network,
+        "addresses": [str(address) for address in endpoint.addresses],
+        "mac": endpoint.mac,
+        "interface": endpoint.interface,
+        "host_interface": endpoint.host_interface,
+        "namespace": "/run/netns/%s" % endpoint.name,
+        "default_route": endpoint.default_route,
+        "routes": [
+            {"destination": str(route.destination), "via": None if route.via is None else str(route.via)}
+            for route in endpoint.routes
+        ],
+        "expose": ["%d/%s" % pair for pair in endpoint.expose],
+        "sysctls": dict(endpoint.sysctls),
+        "nameservers": list(endpoint.nameservers),
+        "search": list(endpoint.search),
+        "aliases": list(endpoint.aliases),
+    }
+
+
+def describe_publish(publish: Publish) -> Json:
+    """A publish with the host port that it got; ``host_address`` is empty for every host address."""
+    return {
+        "endpoint": publish.endpoint,
+        "host_address": publish.host_address,
+        "host_port": publish.host_port,
+        "endpoint_port": publish.endpoint_port,
+        "protocol": publish.protocol,
+        "asked": [publish.asked_first, publish.asked_last],
+        "loopback": publish.loopback,
+        "sources": list(publish.sources),
+    }
+
+
+def describe_masquerade(masquerade: Masquerade) -> Json:
+    """A masquerade under the names of the module's options; those that do not apply are left out."""
+    options = {
+        "network": masquerade.network,
+        "source": masquerade.source,
+        "except_out_interface": masquerade.except_out_interface,
+        "to_source": masquerade.to_source,
+    }
+    return {name: str(value) for name, value in options.items() if value}
+
+
+def topology_to_json(topology: Topology) -> Json:
+    """The whole topology as JSON values, in a stable order."""
+    return {
+        "networks": [describe_network(topology.networks[name]) for name in sorted(topology.networks)],
+        "endpoints": [describe_endpoint(topology.endpoints[name]) for name in sorted(topology.endpoints)],
+        "publishes": [describe_publish(publish) for publish in sorted(topology.publishes.values())],
+        "masquerades": [describe_masquerade(topology.masquerades[name]) for name in sorted(topology.masquerades)],
+    }
+
+
+def topology_from_json(data: t.Any) -> Topology:
+    """Read what :func:`topology_to_json` wrote.
+
+    :raises RecordError: a value is missing, of the wrong type or contradicts another.
+    """
+    try:
+        topology = Topology(
+            networks={item["name"]: _network(item) for item in data["networks"]},
+            endpoints={item["name"]: _endpoint(item) for item in data["endpoints"]},
+            publishes={publish.key: publish for publish in map(_publish, data["publishes"])},
+            masquerades={item.name: item for item in map(_masquerade, data["masquerades"])},
+        )
+        _check_references(topology)
+    except RecordError:
+        raise
+    except (KeyError, TypeError, ValueError, AttributeError) as problem:
+        raise RecordError("%s: %s" % (type(problem).__name__, problem)) from problem
+    return topology
+
+
+def _check_references(topology: Topology) -> None:
+    for endpoint in topology.endpoints.values():
+        if endpoint.network not in topology.networks:
+            raise RecordError("endpoint %s names the network %s, which is not there" % (endpoint.name, endpoint.network))
+    for publish in topology.publishes.values():
+        if publish.endpoint not in topology.endpoints:
+            raise RecordError("a publish names the endpoint %s, which is not there" % publish.endpoint)
+    for masquerade in topology.masquerades.values():
+        if masquerade.network and masquerade.network not in topology.networks:
+            raise RecordError("a masquerade names the network %s, which is not there" % masquerade.network)
+
+
+def _network(item: Json) -> Network:
+    return Network(
+        name=str(item["name"]),
+        subnets=tuple(ip_network(text) for text in item["subnets"]),
+        gateways=tuple(ip_address(text) for text in item["gateways"]),
+        allocate_from=tuple(ip_network(text) for text in item["allocate_from"]),
+        mode=str(item["mode"]),
+        icc=bool(item["icc"]),
+        mtu=int(item["mtu"]),
+        mac=str(item["mac"]),
+        trusted_interfaces=tuple(map(str, item["trusted_interfaces"])),
+    )
+
+
+def _endpoint(item: Json) -> Endpoint:
+    return Endpoint(
+        name=str(item["name"]),
+        network=str(item["network"]),
+        addresses=tuple(ip_address(text) for text in item["addresses"]),
+        mac=str(item["mac"]),
+        interface=str(item["interface"]),
+        default_route=bool(item["default_route"]),
+        routes=tuple(
+            Route(ip_network(route["destination"]), None if route["via"] is None else ip_address(route["via"]))
+            for route in item["routes"]
+        ),
+        expose=tuple(_exposed(text) for text in item["expose"]),
+        sysctls=tuple(sorted((str(key), str(value)) for key, value in item["sysctls"].items())),
+        nameservers=tuple(map(str, item["nameservers"])),
+        search=tuple(map(str, item["search"])),
+        aliases=tuple(map(str, item["aliases"])),
+    )
+
+
+def _exposed(text: str) -> tuple[int, str]:
+    port, _slash, protocol = text.partition("/")
+    return int(port), protocol
+
+
+def _publish(item: Json) -> Publish:
+    first, last = item["asked"]
+    return Publish(
+        str(item["endpoint"]),
+        int(item["endpoint_port"]),
+        str(item["protocol"]),
+        str(item["host_address"]),
+        int(first),
+        int(last),
+        int(item["host_port"]),
+        str(item["loopback"]),
+        tuple(map(str, item["sources"])),
+    )
+
+
+def _masquerade(item: Json) -> Masquerade:
+    source, to_source = item.get("source"), item.get("to_source")
+    return Masquerade(
+        network=str(item.get("network") or ""),
+        source=ip_network(source) if source else None,
+        except_out_interface=str(item.get("except_out_interface") or ""),
+        to_source=ip_address(to_source) if to_source else None,
+    )

@@ -1,0 +1,166 @@
+# Copyright (c) 2026, bridgeport.net contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This file is PRIVATE to the bridgeport.net collection: it may change or go without notice.
+
+"""The way through: from a request, under the lock, by record, kernel and plan, to a changed host and a new record.
+
+Playbook runs and the boot take the same way; only what they ask for differs.
+"""
+
+from __future__ import annotations
+
+import os
+import typing as t
+from dataclasses import dataclass, field
+
+from ._apply import apply
+from ._changes import Change
+from ._errors import BridgeportError, DependencyError, InputError
+from ._facts import HostFacts
+from ._host import KernelFacts, observe
+from ._netlink import Socket, require_pyroute2
+from ._nftables import require_nft
+from ._plan import make_plan, scope_of
+from ._record import Record
+from ._report import actions_of, diff_of
+from ._topology import Topology
+
+__all__ = ("Engine", "Inspection", "Outcome", "Touched", "require_host")
+
+Decide = t.Callable[[Topology, HostFacts], Topology]
+
+
+@dataclass(frozen=True)
+class Touched:
+    """The networks and endpoints that a request names; ``everything`` as at boot."""
+
+    networks: t.Collection[str] = ()
+    endpoints: t.Collection[str] = ()
+    everything: bool = False
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run did, or in check mode would do."""
+
+    before: Topology
+    after: Topology
+    changed: bool
+    actions: list[str] = field(default_factory=list)
+    diff: dict[str, t.Any] = field(default_factory=dict)
+    backend: str = "nftables"
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What a look at the host found.
+
+    ``drift`` has a sentence for each thing that the next run would mend. ``counters`` are packets and bytes, received
+    and sent, of each interface of the host.
+    """
+
+    topology: Topology
+    drift: list[str]
+    interrupted: bool
+    backend: str
+    counters: dict[str, dict[str, int]]
+
+
+def require_host() -> None:
+    """Make sure that this process can work on this host.
+
+    :raises DependencyError: not root, or pyroute2 or nft is missing or too old.
+    """
+    if os.geteuid() != 0:
+        raise DependencyError(
+            "Cannot change the network of this host: this process runs as user id %d and needs root. "
+            "Set 'become: true' for the task." % os.geteuid()
+        )
+    require_pyroute2()
+    require_nft()
+
+
+class Engine:
+    """Runs requests against this host."""
+
+    def __init__(self, record: Record | None = None, facts: HostFacts | None = None) -> None:
+        self.record = record or Record()
+        self.facts = facts or KernelFacts()
+
+    def run(self, decide: Decide, touched: Touched, check: bool, assume: Topology | None = None, backend: str | None = None) -> Outcome:
+        """Bring the host to what ``decide`` makes of the recorded topology.
+
+        :param decide: the request: from the topology that there is to the one that is wanted. Pure.
+        :param check: stop at the plan.
+        :param assume: in check mode, a topology to start from in place of the record's.
+        :param backend: who is to carry the rules; None keeps what the record has.
+        :raises BridgeportError: the request was refused, or a step failed and was undone.
+        """
+        require_host()
+        _check_backend(backend)
+        with self.record.locked(create=not check):
+            self.record.read()
+            interrupted = self.record.pending is not None
+            start = self.record.pending or self.record.topology
+            if check and assume is not None:
+                start = assume
+            after = decide(start, self.facts)
+            before = _union(self.record.topology, start)
+            outcome, changes = self._plan(before, after, touched, interrupted)
+            if check:
+                return outcome
+            if changes or interrupted or after != self.record.topology:
+                self._carry_out(after, changes)
+            return outcome
+
+    def inspect(self) -> Inspection:
+        """Compare the whole record with the kernel, and change nothing.
+
+        :raises BridgeportError: the record or the kernel could not be read.
+        """
+        require_host()
+        with self.record.locked(create=False):
+            self.record.read()
+            start = self.record.pending or self.record.topology
+            outcome, _changes = self._plan(_union(self.record.topology, start), start, Touched(everything=True), False)
+            with Socket() as sock:
+                counters = sock.counters()
+            return Inspection(start, outcome.actions, self.record.pending is not None, self.record.backend, counters)
+
+    def _plan(self, before: Topology, after: Topology, touched: Touched, interrupted: bool) -> tuple[Outcome, list[Change]]:
+        full = touched.everything or interrupted
+        scope = scope_of(before, after, touched.networks, touched.endpoints, full)
+        changes = make_plan(before, after, observe(before, after, scope), scope)
+        actions = actions_of(before, after, changes)
+        outcome = Outcome(
+            before, after, bool(changes) or before != after, actions, diff_of(before, after, changes), self.record.backend
+        )
+        return outcome, changes
+
+    def _carry_out(self, after: Topology, changes: list[Change]) -> None:
+        self.record.begin(after)
+        try:
+            apply(changes)
+        except BridgeportError:
+            self.record.abort()
+            raise
+        self.record.commit(keep=not after.empty)
+
+
+def _check_backend(backend: str | None) -> None:
+    if backend == "iptables":
+        raise InputError("Cannot use the backend iptables: this release carries rules by nftables only. Use 'auto' or 'nftables'.")
+
+
+def _union(recorded: Topology, start: Topology) -> Topology:
+    """Everything that may be on the host after an interrupted run: what was there and what was being made."""
+    if recorded is start or recorded == start:
+        return start
+    return Topology(
+        networks={**recorded.networks, **start.networks},
+        endpoints={**recorded.endpoints, **start.endpoints},
+        publishes=start.publishes,
+        masquerades=start.masquerades,
+    )

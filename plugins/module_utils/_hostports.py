@@ -1,0 +1,250 @@
+# Copyright (c) 2026, bridgeport.net contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This file is PRIVATE to the bridgeport.net collection: it may change or go without notice.
+
+"""Which host port goes where: collisions between publishes, and the choice of ports that were left open.
+
+The order of choice is Docker's: exact ports first, then spans and free choice; what differs only in host address or
+protocol gets one common number.
+"""
+
+from __future__ import annotations
+
+import typing as t
+from dataclasses import dataclass, field
+
+from ._errors import InputError, StateError
+from ._model import Endpoint, Network, Publish, parse_address
+
+__all__ = ("Binding", "HostPorts", "Holder", "PortBook", "bindings_of", "choose_host_ports", "family_problem")
+
+_ANY = {4: "0.0.0.0", 6: "::"}
+
+
+class Holder(t.NamedTuple):
+    """A socket of the host that already has a port. ``address`` is "" where it listens on every address."""
+
+    version: int
+    protocol: str
+    address: str
+    port: int
+    process: str
+
+
+class Binding(t.NamedTuple):
+    """One host address and port of one IP version. ``address`` is "" for every address of that version."""
+
+    version: int
+    protocol: str
+    address: str
+    port: int
+
+    def __str__(self) -> str:
+        address = self.address or _ANY[self.version]
+        return "%s:%d/%s" % ("[%s]" % address if self.version == 6 else address, self.port, self.protocol)
+
+
+@dataclass(frozen=True)
+class HostPorts:
+    """What the host says of its ports.
+
+    ``free_choice`` is the kernel's local port range (first, last); ``reserved`` are the ports it must not choose.
+    """
+
+    free_choice: tuple[int, int] = (49153, 65535)
+    reserved: frozenset[int] = frozenset()
+    holders: tuple[Holder, ...] = ()
+
+
+@dataclass
+class PortBook:
+    """Who has which host port: for each (version, protocol, port) the owners by host address."""
+
+    entries: dict[tuple[int, str, int], dict[str, Publish]] = field(default_factory=dict)
+    # The host ports that each (endpoint, endpoint port) has, and the highest that was freely chosen.
+    siblings: dict[tuple[str, int], set[int]] = field(default_factory=dict)
+    highest_free_choice: int = 0
+
+    def owner(self, binding: Binding) -> Publish | None:
+        """The publish that a new binding would collide with: the same address, or one of both being every address."""
+        there = self.entries.get((binding.version, binding.protocol, binding.port))
+        if not there:
+            return None
+        if binding.address == "":
+            return next(iter(there.values()))
+        return there.get(binding.address) or there.get("")
+
+    def enter(self, binding: Binding, publish: Publish) -> None:
+        """Write down that ``publish`` has ``binding``."""
+        self.entries.setdefault((binding.version, binding.protocol, binding.port), {})[binding.address] = publish
+        self.siblings.setdefault((publish.endpoint, publish.endpoint_port), set()).add(binding.port)
+        if publish.asked_first == 0:
+            self.highest_free_choice = max(self.highest_free_choice, binding.port)
+
+
+def bindings_of(publish: Publish, endpoint: Endpoint, network: Network) -> tuple[Binding, ...]:
+    """The host addresses and ports that a publish takes; none in a routed network, which translates nothing."""
+    if not network.translated:
+        return ()
+    return _bindings(publish, tuple(_versions(publish, endpoint)), publish.host_port)
+
+
+def _versions(publish: Publish, endpoint: Endpoint) -> t.Iterator[int]:
+    for version in (4, 6):
+        if endpoint.address(version) is not None and _speaks(publish.host_address, version):
+            yield version
+
+
+def _speaks(host_address: str, version: int) -> bool:
+    return host_address == "" or (":" in host_address) == (version == 6)
+
+
+def _bindings(publish: Publish, versions: tuple[int, ...], port: int) -> tuple[Binding, ...]:
+    address = "" if publish.host_address in ("", "0.0.0.0", "::") else publish.host_address
+    return tuple(Binding(version, publish.protocol, address, port) for version in versions)
+
+
+def family_problem(publish: Publish, endpoint: Endpoint, network: Network) -> str | None:
+    """Say why a publish can never carry a packet to this endpoint, or None if it can."""
+    if network.sealed:
+        return "its network %s is %s, so nothing from outside may reach it" % (network.name, network.mode)
+    if not tuple(_versions(publish, endpoint)):
+        return "the endpoint has no IPv%d address" % (6 if ":" in publish.host_address else 4)
+    if publish.host_address and network.translated and publish.host_address not in ("0.0.0.0", "::"):
+        address = parse_address(publish.host_address, "host address")
+        if address.version == 6 and address.is_loopback:
+            return "the kernel cannot translate ::1, so only a proxy could serve it, and this release has none"
+        if address.is_loopback and publish.loopback == "none":
+            return "it is published on a loopback address while its loopback is 'none', so nobody could reach it"
+        if address.is_multicast:
+            return "%s is a multicast address" % address
+    return None
+
+
+def choose_host_ports(
+    fresh: t.Sequence[Publish],
+    book: PortBook,
+    versions: t.Callable[[Publish], tuple[int, ...]],
+    ports: HostPorts,
+) -> list[Publish]:
+    """Give every fresh publish its host port and write it into ``book``.
+
+    :param fresh: publishes that have no port yet, or an exact one.
+    :param versions: the IP versions that a publish takes a host port in.
+    :raises InputError: two publishes collide; both owners are named.
+    :raises StateError: a process of the host has the port, or no port is free.
+    """
+    held = _Held(ports.holders)
+    chosen = []
+    for group in _groups(fresh):
+        members = [(publish, versions(publish)) for publish in group]
+        if group[0].asked_first == group[0].asked_last != 0:
+            number = group[0].asked_first
+            for publish, families in members:
+                _require_free(publish, families, number, book, held)
+        else:
+            number = _pick(members, book, held, ports)
+        for publish, families in members:
+            settled = publish._replace(host_port=number)
+            chosen.append(settled)
+            for binding in _bindings(settled, families, number):
+                book.enter(binding, settled)
+    return chosen
+
+
+class _Held:
+    """The host's own sockets, by port."""
+
+    def __init__(self, holders: t.Iterable[Holder]) -> None:
+        self._by_port: dict[tuple[int, str, int], list[Holder]] = {}
+        for holder in holders:
+            self._by_port.setdefault((holder.version, holder.protocol, holder.port), []).append(holder)
+
+    def holder(self, binding: Binding) -> Holder | None:
+        for holder in self._by_port.get((binding.version, binding.protocol, binding.port), ()):
+            if binding.address in ("", holder.address) or holder.address == "":
+                return holder
+        return None
+
+
+def _groups(fresh: t.Sequence[Publish]) -> t.Iterator[list[Publish]]:
+    """Exact ports one by one, then those to choose, with what shares a number put together."""
+
+    def order(publish: Publish) -> tuple[t.Any, ...]:
+        exact = publish.asked_first == publish.asked_last != 0
+        # A span is scarcer than the whole range, so it chooses first.
+        return (0 if exact else 1 if publish.asked_first else 2, *publish)
+
+    groups: dict[tuple[t.Any, ...], list[Publish]] = {}
+    for publish in sorted(fresh, key=order):
+        if publish.asked_first == publish.asked_last != 0:
+            key: tuple[t.Any, ...] = publish.key
+        else:
+            key = (publish.endpoint, publish.endpoint_port, publish.asked_first, publish.asked_last)
+        groups.setdefault(key, []).append(publish)
+    return iter(groups.values())
+
+
+def _require_free(publish: Publish, families: tuple[int, ...], number: int, book: PortBook, held: _Held) -> None:
+    for binding in _bindings(publish, families, number):
+        other = book.owner(binding)
+        if other is not None:
+            raise InputError(
+                "Cannot publish %s for endpoint %s: host port %s collides with %s, which endpoint %s has published. "
+                "Choose another host port or host address, or remove the other publish first."
+                % (publish.spec, publish.endpoint, binding, other.spec, other.endpoint)
+            )
+        holder = held.holder(binding)
+        if holder is not None:
+            raise StateError(
+                "Cannot publish %s for endpoint %s: host port %s is held by %s. "
+                "Stop that process or choose another host port." % (publish.spec, publish.endpoint, binding, holder.process)
+            )
+
+
+def _pick(members: list[tuple[Publish, tuple[int, ...]]], book: PortBook, held: _Held, ports: HostPorts) -> int:
+    publish = members[0][0]
+    first, last = (publish.asked_first, publish.asked_last) if publish.asked_first else ports.free_choice
+    in_the_way = "every port is reserved by net.ipv4.ip_local_reserved_ports"
+    for number in _candidates(first, last, members, book):
+        if number in ports.reserved:
+            continue
+        taken = _taken(members, number, book, held)
+        if taken is None:
+            return number
+        in_the_way = taken
+    raise StateError(
+        "Cannot publish %s for endpoint %s: no host port from %d to %d is free (the last one tried: %s). "
+        "Widen the range or remove other publishes." % (publish.spec, publish.endpoint, first, last, in_the_way)
+    )
+
+
+def _candidates(
+    first: int, last: int, members: list[tuple[Publish, tuple[int, ...]]], book: PortBook
+) -> t.Iterator[int]:
+    """A sibling's number first (tcp and udp of one port belong together), then upwards.
+
+    A free choice goes on behind the highest number in use, so that a port just given up is not at once another's.
+    """
+    publish = members[0][0]
+    siblings = book.siblings.get((publish.endpoint, publish.endpoint_port), ())
+    yield from sorted(port for port in siblings if first <= port <= last)
+    begin = first
+    if publish.asked_first == 0 and first <= book.highest_free_choice < last:
+        begin = book.highest_free_choice + 1
+    yield from range(begin, last + 1)
+    yield from range(first, begin)
+
+
+def _taken(members: list[tuple[Publish, tuple[int, ...]]], number: int, book: PortBook, held: _Held) -> str | None:
+    for publish, families in members:
+        for binding in _bindings(publish, families, number):
+            owner = book.owner(binding)
+            if owner is not None:
+                return "%s belongs to endpoint %s" % (binding, owner.endpoint)
+            holder = held.holder(binding)
+            if holder is not None:
+                return "%s is held by %s" % (binding, holder.process)
+    return None

@@ -1,0 +1,245 @@
+# Copyright (c) 2026, bridgeport.net contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This file is PRIVATE to the bridgeport.net collection: it may change or go without notice.
+
+"""Bridges, veth pairs, addresses and routes: the link changes of a plan, carried out by batched netlink."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import typing as t
+
+from . import _netns as netns
+from ._changes import AddAddress, AddRoute, RemoveAddress, RemoveRoute, SetLink
+from ._errors import KernelError
+from ._netlink import Batch, Socket
+from ._state import BridgeState, InterfaceAddress, RouteState
+from ._sysctl import write_sysctl
+
+__all__ = ("add_address", "add_bridge", "add_route", "delete_bridge", "remove_address", "remove_route", "set_link")
+
+_FAMILY = {4: socket.AF_INET, 6: socket.AF_INET6}
+# The address is usable at once: a service that binds to it at start must not find it tentative.
+_IFA_F_NODAD = 2
+
+Work = t.Callable[[Batch, int], None]
+
+
+def index_of(interface: str, attempt: str) -> int:
+    """The index of an interface in the namespace that the thread is in.
+
+    :raises KernelError: there is none of that name.
+    """
+    try:
+        return socket.if_nametoindex(interface)
+    except OSError:
+        raise KernelError(
+            "Cannot %s: there is no interface %s. It went away during this run; run again." % (attempt, interface), errno.ENODEV
+        ) from None
+
+
+def add_bridge(state: BridgeState) -> None:
+    """Create a bridge with its settings, and bring it up as the last step.
+
+    :raises KernelError: the kernel refused.
+    """
+    attempt = "create bridge %s" % state.name
+    with Socket() as sock:
+        batch = Batch()
+        batch.add(attempt, "link", "add", ifname=state.name, kind="bridge", br_forward_delay=0, address=state.mac, mtu=state.mtu)
+        batch.send(sock)
+        index = index_of(state.name, attempt)
+        batch.add(attempt, "link", "set", index=index, ifalias=state.alias)
+        batch.send(sock)
+        for key, value in state.sysctls:
+            _write_optional(key, value)
+        for address in state.addresses:
+            queue_address(batch, attempt, index, address)
+        batch.add(attempt, "link", "set", index=index, state="up")
+        batch.send(sock)
+
+
+def _write_optional(key: str, value: str) -> None:
+    """Write a setting; one that a kernel without IPv6 does not have is no error."""
+    try:
+        write_sysctl(key, value)
+    except KernelError as problem:
+        if not (key.startswith("net.ipv6.") and problem.code == errno.ENOENT):
+            raise
+
+
+def delete_bridge(state: BridgeState) -> None:
+    """Delete a bridge; one that is gone already is no error.
+
+    :raises KernelError: the kernel refused.
+    """
+    try:
+        index = socket.if_nametoindex(state.name)
+    except OSError:
+        return
+    with Socket() as sock:
+        batch = Batch()
+        batch.add("delete bridge %s" % state.name, "link", "del", index=index, tolerate=(errno.ENODEV,))
+        batch.send(sock)
+
+
+def queue_address(batch: Batch, attempt: str, index: int, address: InterfaceAddress) -> None:
+    """Collect the request that adds an address; one that is there already is no error."""
+    options: dict[str, t.Any] = {"flags": _IFA_F_NODAD} if address.version == 6 else {}
+    batch.add(
+        "%s: add address %s" % (attempt, address),
+        "addr",
+        "add",
+        index=index,
+        address=str(address.ip),
+        prefixlen=address.network.prefixlen,
+        family=_FAMILY[address.version],
+        tolerate=(errno.EEXIST,),
+        **options,
+    )
+
+
+def queue_route(batch: Batch, attempt: str, index: int, route: RouteState) -> None:
+    """Collect the request that adds a route or replaces the one to the same destination."""
+    options: dict[str, t.Any] = {} if route.via is None else {"gateway": str(route.via)}
+    batch.add(
+        "%s: add the route to %s" % (attempt, route.destination),
+        "route",
+        "replace",
+        dst=_destination(route),
+        oif=index,
+        family=_FAMILY[route.destination.version],
+        **options,
+    )
+
+
+def _destination(route: RouteState) -> str:
+    return "default" if route.destination.prefixlen == 0 else str(route.destination)
+
+
+def _inside(endpoint: str, interface: str, attempt: str, work: Work) -> None:
+    """Send what ``work`` collects for one interface, in the endpoint's namespace or on the host where it is ""."""
+
+    def run() -> None:
+        with Socket() as sock:
+            batch = Batch()
+            work(batch, index_of(interface, attempt))
+            batch.send(sock)
+
+    if endpoint:
+        netns.inside(endpoint, run)
+    else:
+        run()
+
+
+def add_address(change: AddAddress | RemoveAddress) -> None:
+    """Add the change's address.
+
+    :raises KernelError: the kernel refused.
+    """
+    attempt = "set up interface %s%s" % (change.interface, change.place)
+    _inside(
+        change.endpoint,
+        change.interface,
+        attempt,
+        lambda batch, index: queue_address(batch, attempt, index, change.address),
+    )
+
+
+def remove_address(change: AddAddress | RemoveAddress) -> None:
+    """Remove the change's address; one that is gone already is no error.
+
+    :raises KernelError: the kernel refused.
+    """
+    attempt = "remove address %s from interface %s%s" % (change.address, change.interface, change.place)
+
+    def work(batch: Batch, index: int) -> None:
+        batch.add(
+            attempt,
+            "addr",
+            "del",
+            index=index,
+            address=str(change.address.ip),
+            prefixlen=change.address.network.prefixlen,
+            family=_FAMILY[change.address.version],
+            tolerate=(errno.EADDRNOTAVAIL,),
+        )
+
+    _inside(change.endpoint, change.interface, attempt, work)
+
+
+def add_route(change: AddRoute | RemoveRoute) -> None:
+    """Add the change's route, in place of any other to the same destination.
+
+    :raises KernelError: the kernel refused.
+    """
+    attempt = "set up interface %s%s" % (change.interface, change.place)
+    _inside(
+        change.endpoint, change.interface, attempt, lambda batch, index: queue_route(batch, attempt, index, change.route)
+    )
+
+
+def remove_route(change: AddRoute | RemoveRoute) -> None:
+    """Remove the change's route; one that is gone already is no error.
+
+    :raises KernelError: the kernel refused.
+    """
+    attempt = "remove the route to %s%s" % (change.route.destination, change.place)
+
+    def work(batch: Batch, index: int) -> None:
+        via = {} if change.route.via is None else {"gateway": str(change.route.via)}
+        batch.add(
+            attempt,
+            "route",
+            "del",
+            dst=_destination(change.route),
+            oif=index,
+            family=_FAMILY[change.route.destination.version],
+            tolerate=(errno.ESRCH,),
+            **via,
+        )
+
+    _inside(change.endpoint, change.interface, attempt, work)
+
+
+def set_link(change: SetLink, value: t.Any) -> None:
+    """Set the change's property of its interface to ``value``, new or old.
+
+    :raises KernelError: the kernel refused.
+    """
+    attempt = "set %s of interface %s%s to %s" % (change.field, change.interface, change.place, value)
+
+    def work(batch: Batch, index: int) -> None:
+        queue_setting(batch, attempt, index, change.field, value)
+
+    _inside(change.endpoint, change.interface, attempt, work)
+
+
+def queue_setting(batch: Batch, attempt: str, index: int, field: str, value: t.Any) -> None:
+    """Collect the request that sets one property of an interface."""
+    if field == "hairpin":
+        batch.add(attempt, "brport", "set", index=index, mode=int(value))
+    elif field == "isolated":
+        batch.add(attempt, "brport", "set", index=index, isolated=int(value))
+    elif field == "master":
+        master = value if isinstance(value, int) else index_of(value, attempt) if value else 0
+        batch.add(attempt, "link", "set", index=index, master=master)
+    elif field == "up":
+        batch.add(attempt, "link", "set", index=index, state="up" if value else "down")
+    else:
+        option = {"mac": "address", "mtu": "mtu", "alias": "ifalias"}[field]
+        batch.add(attempt, "link", "set", index=index, **{option: value})
+
+
+def open_file_limit() -> int:
+    """How many more files this process may open, with a reserve for everything else."""
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return max(hard - len(os.listdir("/proc/self/fd")) - 32, 2)

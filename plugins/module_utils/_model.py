@@ -1,0 +1,306 @@
+# Copyright (c) 2026, bridgeport.net contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This file is PRIVATE to the bridgeport.net collection: it may change or go without notice.
+
+"""The nouns of the collection: network, endpoint, publish, masquerade, and the topology that holds them.
+
+Everything here is a value: no root, no libraries, no input or output. An object that exists has passed the
+checks that need nothing but itself; what needs the other objects is checked in :mod:`_topology`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import typing as t
+from dataclasses import dataclass
+from ipaddress import (
+    IPv4Address,
+    IPv4Network,
+    IPv6Address,
+    IPv6Network,
+    ip_address,
+    ip_network,
+)
+
+from ._errors import InputError
+
+__all__ = (
+    "Address",
+    "Endpoint",
+    "INTERFACE_NAME_LIMIT",
+    "MODES",
+    "Masquerade",
+    "Network",
+    "Publish",
+    "Route",
+    "Subnet",
+    "derived_mac",
+    "host_interface_name",
+    "parse_address",
+    "parse_mac",
+    "parse_subnet",
+    "valid_endpoint_name",
+    "valid_interface_name",
+)
+
+Address = t.Union[IPv4Address, IPv6Address]
+Subnet = t.Union[IPv4Network, IPv6Network]
+
+MODES = ("nat", "routed", "internal", "isolated")
+PROTOCOLS = ("tcp", "udp", "sctp")
+LOOPBACKS = ("nat", "proxy", "none")
+
+# IFNAMSIZ is 16 with the closing NUL.
+INTERFACE_NAME_LIMIT = 15
+# A namespace is a file name, a systemd instance name and a word in rule comments.
+_ENDPOINT_NAME_LIMIT = 63
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*\Z")
+_MAC = re.compile(r"(?:[0-9a-f]{2}:){5}[0-9a-f]{2}\Z")
+
+
+def valid_interface_name(name: str, what: str) -> str:
+    """Return ``name`` if Linux and our rules can carry it as an interface name.
+
+    :param what: what the name is for, to begin the error with, for example ``network``.
+    :raises InputError: too long, empty, or with characters outside letters, digits, ``_``, ``.`` and ``-``.
+    """
+    if len(name) > INTERFACE_NAME_LIMIT:
+        raise InputError(
+            "Cannot use %r as the name of the %s: it has %d characters and an interface name can have at most %d. "
+            "Choose a shorter name." % (name, what, len(name), INTERFACE_NAME_LIMIT)
+        )
+    return _valid_name(name, what)
+
+
+def valid_endpoint_name(name: str) -> str:
+    """Return ``name`` if it can name an endpoint, that is a file in ``/run/netns``.
+
+    :raises InputError: too long, empty, or with characters outside letters, digits, ``_``, ``.`` and ``-``.
+    """
+    if len(name) > _ENDPOINT_NAME_LIMIT:
+        raise InputError(
+            "Cannot use %r as the name of the endpoint: it has %d characters and at most %d are allowed. "
+            "Choose a shorter name." % (name, len(name), _ENDPOINT_NAME_LIMIT)
+        )
+    return _valid_name(name, "endpoint")
+
+
+def _valid_name(name: str, what: str) -> str:
+    if not _NAME.match(name) or name in ("all", "default", "lo"):
+        raise InputError(
+            "Cannot use %r as the name of the %s: a name begins with a letter or digit, goes on with letters, digits, "
+            "'_', '.' or '-', and is none of 'all', 'default' and 'lo'. Choose another name." % (name, what)
+        )
+    return name
+
+
+def parse_address(text: str, what: str) -> Address:
+    """Parse an IPv4 or IPv6 address; an IPv4-mapped IPv6 address becomes the IPv4 address.
+
+    :param what: what the address is for, for example ``host address of the publish``.
+    :raises InputError: not an address.
+    """
+    try:
+        address = ip_address(text)
+    except ValueError:
+        raise InputError(
+            "Cannot use %r as the %s: it is not an IPv4 or IPv6 address. Give an address such as 192.0.2.10 or 2001:db8::10."
+            % (text, what)
+        ) from None
+    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
+        return address.ipv4_mapped
+    return address
+
+
+def parse_subnet(text: str, what: str) -> Subnet:
+    """Parse a subnet in CIDR notation without host bits.
+
+    :raises InputError: not a subnet, no prefix length, or host bits set; the error names the right subnet.
+    """
+    if "/" not in text:
+        raise InputError("Cannot use %r as the %s: the prefix length is missing. Write it as in 172.17.0.0/16." % (text, what))
+    try:
+        return ip_network(text)
+    except ValueError as problem:
+        try:
+            meant = ip_network(text, strict=False)
+        except ValueError:
+            raise InputError(
+                "Cannot use %r as the %s: it is not an IPv4 or IPv6 subnet (%s). Write it as in 172.17.0.0/16."
+                % (text, what, problem)
+            ) from None
+        raise InputError(
+            "Cannot use %r as the %s: it has host bits set. Write the subnet itself, %s." % (text, what, meant)
+        ) from None
+
+
+def parse_mac(text: str, what: str) -> str:
+    """Return a unicast MAC address in the kernel's spelling (lower case, colons).
+
+    :raises InputError: not a MAC address, all zero, or a group address.
+    """
+    mac = text.strip().lower().replace("-", ":")
+    if not _MAC.match(mac) or mac == "00:00:00:00:00:00" or int(mac[:2], 16) & 1:
+        raise InputError(
+            "Cannot use %r as the MAC address of the %s: it is not a unicast MAC address. "
+            "Write six pairs of hexadecimal digits as in 02:42:ac:11:00:02, or leave it out." % (text, what)
+        )
+    return mac
+
+
+def derived_mac(*names: str) -> str:
+    """Derive a stable, locally administered MAC address (02:42 and 32 bits of SHA-256) from names."""
+    digest = hashlib.sha256("/".join(names).encode()).digest()
+    return "02:42:" + ":".join("%02x" % octet for octet in digest[:4])
+
+
+def host_interface_name(endpoint: str) -> str:
+    """Name the host's end of an endpoint's veth pair.
+
+    ``bp-`` keeps clear of the names that systemd-networkd claims (``ve-``, ``vb-``, ``veth``). A long endpoint name
+    is cut and completed by a hash, so that the result fits the kernel's 15 characters.
+    """
+    if len(endpoint) <= INTERFACE_NAME_LIMIT - 3:
+        return "bp-" + endpoint
+    return "bp-%s-%s" % (endpoint[:4], hashlib.sha256(endpoint.encode()).hexdigest()[:7])
+
+
+@dataclass(frozen=True)
+class Network:
+    """One Linux bridge with its subnets, gateway addresses and policy.
+
+    ``gateways`` stand in the order of ``subnets``, one for each. ``mtu`` is in bytes.
+    """
+
+    name: str
+    subnets: tuple[Subnet, ...]
+    gateways: tuple[Address, ...]
+    mtu: int
+    mac: str
+    mode: str = "nat"
+    icc: bool = True
+    allocate_from: tuple[Subnet, ...] = ()
+    trusted_interfaces: tuple[str, ...] = ()
+
+    @property
+    def families(self) -> frozenset[int]:
+        """The IP versions, 4 and 6, that this network speaks."""
+        return frozenset(subnet.version for subnet in self.subnets)
+
+    @property
+    def translated(self) -> bool:
+        """Whether publishes translate a host port (``nat``), rather than open the endpoint's own (``routed``)."""
+        return self.mode == "nat"
+
+    @property
+    def sealed(self) -> bool:
+        """Whether nothing may enter or leave by way of the host."""
+        return self.mode in ("internal", "isolated")
+
+    def subnet_of(self, address: Address) -> Subnet | None:
+        """The subnet of this network that holds ``address``."""
+        for subnet in self.subnets:
+            if address.version == subnet.version and address in subnet:
+                return subnet
+        return None
+
+
+@dataclass(frozen=True)
+class Route:
+    """A static route inside an endpoint. ``via`` is None for a destination on the link itself."""
+
+    destination: Subnet
+    via: Address | None = None
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """One named network namespace joined to a network by a veth pair.
+
+    ``expose`` are (port, protocol) pairs: metadata that opens nothing by itself.
+    """
+
+    name: str
+    network: str
+    addresses: tuple[Address, ...]
+    mac: str
+    interface: str = "eth0"
+    default_route: bool = True
+    routes: tuple[Route, ...] = ()
+    expose: tuple[tuple[int, str], ...] = ()
+    sysctls: tuple[tuple[str, str], ...] = ()
+    nameservers: tuple[str, ...] = ()
+    search: tuple[str, ...] = ()
+    aliases: tuple[str, ...] = ()
+
+    @property
+    def host_interface(self) -> str:
+        """The name of the host's end of the veth pair."""
+        return host_interface_name(self.name)
+
+    def address(self, version: int) -> Address | None:
+        """The first address of the given IP version (4 or 6), to which publishes lead."""
+        for address in self.addresses:
+            if address.version == version:
+                return address
+        return None
+
+
+class Publish(t.NamedTuple):
+    """One published port: a host port on one host address, or on all, that leads to one port of an endpoint.
+
+    ``host_address`` is "" for every host address of both families, ``0.0.0.0`` and ``::`` for all of one family.
+    ``asked_first`` and ``asked_last`` are the host ports that were asked for: equal for an exact port, a span to pick
+    one from, 0 and 0 for any free one. ``host_port`` is the one that it got, 0 while none is chosen (and for good in
+    a routed network). ``sources`` are the networks that may connect, all if empty.
+    """
+
+    endpoint: str
+    endpoint_port: int
+    protocol: str
+    host_address: str
+    asked_first: int
+    asked_last: int
+    host_port: int
+    loopback: str = "nat"
+    sources: tuple[str, ...] = ()
+
+    @property
+    def key(self) -> tuple[str, int, str, str, int, int]:
+        """What makes two publishes the same request, whatever port was chosen for it."""
+        return self[:6]
+
+    @property
+    def spec(self) -> str:
+        """The request in Docker's grammar, for example ``127.0.0.1:8443:443/tcp``."""
+        address = "[%s]" % self.host_address if ":" in self.host_address else self.host_address
+        if self.asked_first == 0:
+            wanted = ""
+        elif self.asked_first == self.asked_last:
+            wanted = str(self.asked_first)
+        else:
+            wanted = "%d-%d" % (self.asked_first, self.asked_last)
+        head = "%s:%s:" % (address, wanted) if address else ("%s:" % wanted if wanted else "")
+        return "%s%d/%s" % (head, self.endpoint_port, self.protocol)
+
+
+@dataclass(frozen=True)
+class Masquerade:
+    """Source NAT for what leaves by anything but one bridge.
+
+    Either ``network`` names one of our networks, or ``source`` is a subnet and ``except_out_interface`` an interface.
+    ``to_source`` is a fixed source address; None takes the address of the outgoing interface.
+    """
+
+    network: str = ""
+    source: Subnet | None = None
+    except_out_interface: str = ""
+    to_source: Address | None = None
+
+    @property
+    def name(self) -> str:
+        """The key of this masquerade: the network's name or the subnet."""
+        return self.network or str(self.source)

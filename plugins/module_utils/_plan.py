@@ -1,0 +1,302 @@
+# Copyright (c) 2026, bridgeport.net contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This file is PRIVATE to the bridgeport.net collection: it may change or go without notice.
+
+"""The plan: the ordered changes between what is asked for and what the kernel holds. Pure.
+
+The order makes every intermediate state a safe one. Rules come first, so that a guard stands before what it guards
+and a port that goes is closed before its endpoint goes; then what is created or changed; then forwarding; what is
+deleted comes last, so that nothing is lost if an earlier step fails.
+"""
+
+from __future__ import annotations
+
+import typing as t
+from dataclasses import dataclass
+
+from ._changes import (
+    AddAddress,
+    AddBridge,
+    AddEndpoint,
+    AddRoute,
+    Change,
+    ChangeRules,
+    DeleteBridge,
+    DeleteEndpoint,
+    RemoveAddress,
+    RemoveRoute,
+    SetLink,
+    SetSysctl,
+    WriteFile,
+)
+from ._errors import StateError
+from ._model import Endpoint, Network
+from ._nft_table import Table, drift, render_table, same
+from ._ruleset import rules_of
+from ._state import (
+    BridgeState,
+    EndpointState,
+    Inside,
+    Link,
+    Observed,
+    bridge_state,
+    endpoint_state,
+    files_of,
+)
+from ._topology import Topology
+
+__all__ = ("FORWARDING", "Scope", "make_plan", "networks_in", "scope_of")
+
+FORWARDING = {4: "net.ipv4.ip_forward", 6: "net.ipv6.conf.all.forwarding"}
+
+
+@dataclass(frozen=True)
+class Scope:
+    """The networks and endpoints whose links a plan compares with the kernel. Rules are always compared whole."""
+
+    networks: frozenset[str]
+    endpoints: frozenset[str]
+
+
+def scope_of(before: Topology, after: Topology, networks: t.Iterable[str], endpoints: t.Iterable[str], full: bool) -> Scope:
+    """What a run must look at: what it names, and whatever its request changes elsewhere.
+
+    :param full: look at everything, as at boot and after an interrupted run.
+    """
+    if full:
+        return Scope(frozenset({*before.networks, *after.networks}), frozenset({*before.endpoints, *after.endpoints}))
+    joined = set(endpoints)
+    bridges = set(networks)
+    for name in {*before.networks, *after.networks}:
+        old, new = before.networks.get(name), after.networks.get(name)
+        if old is None or new is None or bridge_state(before, old) != bridge_state(after, new):
+            bridges.add(name)
+    for name in {*before.endpoints, *after.endpoints}:
+        was, will = before.endpoints.get(name), after.endpoints.get(name)
+        if was is not None and was == will and before.networks.get(was.network) == after.networks.get(was.network):
+            continue
+        if was is None or will is None or endpoint_state(before, was) != endpoint_state(after, will):
+            joined.add(name)
+    return Scope(frozenset(bridges), frozenset(joined))
+
+
+def networks_in(scope: Scope, *topologies: Topology) -> set[str]:
+    """The networks of a scope, and those of its endpoints: their hosts files name the endpoints."""
+    joined = {topology.endpoints[name].network for topology in topologies for name in scope.endpoints & topology.endpoints.keys()}
+    return joined | scope.networks
+
+
+def make_plan(before: Topology, after: Topology, observed: Observed, scope: Scope) -> list[Change]:
+    """The changes that bring the host from what is observed to ``after``.
+
+    :param before: the topology that the host is known to have been given: what it names is ours.
+    :raises StateError: an interface or a namespace of a wanted name is not ours.
+    """
+    planner = _Planner(before, after, observed)
+    changes: list[Change] = [*planner.rules()]
+    for name in sorted(scope.networks & after.networks.keys()):
+        changes += planner.bridge(after.networks[name])
+    for name in sorted(scope.endpoints & after.endpoints.keys()):
+        changes += planner.endpoint(after.endpoints[name])
+    changes += planner.files(scope)
+    changes += planner.forwarding()
+    for name in sorted(before.endpoints.keys() - after.endpoints.keys()):
+        changes += planner.without_endpoint(before.endpoints[name])
+    for name in sorted(before.networks.keys() - after.networks.keys()):
+        changes += planner.without_bridge(before.networks[name])
+    return changes
+
+
+class _Planner:
+    def __init__(self, before: Topology, after: Topology, observed: Observed) -> None:
+        self.before = before
+        self.after = after
+        self.seen = observed
+
+    # Rules
+
+    def rules(self) -> t.Iterator[ChangeRules]:
+        wanted = {version: render_table(rules) for version, rules in rules_of(self.after).items()}
+        there = {version: self.seen.tables.get(version, Table(version)) for version in wanted}
+        if all(same(there[version], wanted[version]) for version in wanted):
+            return
+        known = wanted
+        if self.before != self.after:
+            known = {version: render_table(rules) for version, rules in rules_of(self.before).items()}
+        drifted = tuple(sentence for version in wanted for sentence in drift(there[version], known[version]))
+        yield ChangeRules(("rules", "bridgeport"), there, wanted, drifted)
+
+    # Networks
+
+    def bridge(self, network: Network) -> t.Iterator[Change]:
+        wanted = bridge_state(self.after, network)
+        subject = ("networks", network.name)
+        link = self.seen.links.get(network.name)
+        old = self.before.networks.get(network.name)
+        if link is None:
+            yield AddBridge(subject, wanted)
+            yield from self._rejoin(network)
+            return
+        if not _is_ours(link, "bridge", wanted.alias, old is not None):
+            raise _foreign_interface("set up network %s" % network.name, link)
+        yield from _link_changes(subject, "", link, {"mac": wanted.mac, "mtu": wanted.mtu, "alias": wanted.alias})
+        yield from self._sysctls(subject, "", wanted.sysctls, self.seen.sysctls)
+        had = set(bridge_state(self.before, old).addresses) if old else set()
+        there = self.seen.addresses.get(network.name, frozenset())
+        # Removing first: the kernel takes away the later addresses of a subnet together with the first one.
+        for address in sorted((had - set(wanted.addresses)) & there, key=str):
+            yield RemoveAddress(subject, "", network.name, address)
+        for address in wanted.addresses:
+            if address not in there:
+                yield AddAddress(subject, "", network.name, address)
+        yield from _link_changes(subject, "", link, {"up": True})
+
+    def _rejoin(self, network: Network) -> t.Iterator[Change]:
+        """Ports that lost their bridge: their services still run, so they are put back, not made anew."""
+        for endpoint in self.before.endpoints_of(network.name):
+            link = self.seen.links.get(endpoint.host_interface)
+            if link is not None and not link.master and endpoint.name in self.after.endpoints:
+                yield SetLink(("endpoints", endpoint.name), "", link.name, "master", None, network.name)
+
+    # Endpoints
+
+    def endpoint(self, endpoint: Endpoint) -> t.Iterator[Change]:
+        wanted = endpoint_state(self.after, endpoint)
+        subject = ("endpoints", endpoint.name)
+        link = self.seen.links.get(wanted.host_interface)
+        inside = self.seen.namespaces.get(endpoint.name)
+        known = endpoint.name in self.before.endpoints
+        if link is not None and not _is_ours(link, "veth", wanted.alias, known):
+            raise _foreign_interface("create endpoint %s" % endpoint.name, link)
+        if inside is not None and link is None and not known:
+            raise StateError(
+                "Cannot create endpoint %s: the namespace /run/netns/%s exists already and is not ours. "
+                "It was left alone; remove it or choose another name." % (endpoint.name, endpoint.name)
+            )
+        if inside is None or inside.broken or link is None or wanted.interface not in inside.links:
+            yield AddEndpoint(
+                subject,
+                wanted,
+                into_existing=inside is not None and not inside.broken,
+                broken_file=inside is not None and inside.broken,
+                stale_link=link is not None,
+            )
+            return
+        yield from self._host_end(subject, wanted, link)
+        yield from self._inside(subject, wanted, inside)
+
+    def _host_end(self, subject: tuple[str, str], wanted: EndpointState, link: Link) -> t.Iterator[Change]:
+        bridge = self.seen.links.get(wanted.bridge)
+        # A bridge that this plan creates takes its ports back itself.
+        if bridge is not None and link.master != bridge.index:
+            yield SetLink(subject, "", link.name, "master", link.master or None, wanted.bridge)
+        settings = {"mtu": wanted.mtu, "alias": wanted.alias, "hairpin": True, "isolated": wanted.isolated, "up": True}
+        yield from _link_changes(subject, "", link, settings)
+
+    def _inside(self, subject: tuple[str, str], wanted: EndpointState, inside: Inside) -> t.Iterator[Change]:
+        name, interface = wanted.name, wanted.interface
+        link = inside.links[interface]
+        had = self._had(name)
+        yield from _link_changes(subject, name, link, {"mac": wanted.mac, "mtu": wanted.mtu})
+        yield from self._sysctls(subject, name, wanted.sysctls, inside.sysctls)
+        loopback = inside.links.get("lo")
+        if loopback is not None:
+            yield from _link_changes(subject, name, loopback, {"up": True})
+        yield from _link_changes(subject, name, link, {"up": True})
+        there = inside.addresses.get(interface, frozenset())
+        for route in had.routes if had else ():
+            if route not in wanted.routes and route in inside.routes:
+                yield RemoveRoute(subject, name, interface, route)
+        gone = [address for address in (had.addresses if had else ()) if address not in wanted.addresses and address in there]
+        for address in gone:
+            yield RemoveAddress(subject, name, interface, address)
+        for address in wanted.addresses:
+            if address not in there:
+                yield AddAddress(subject, name, interface, address)
+        # The kernel drops routes together with the address or the link that they stood on.
+        dropped = bool(gone) or not link.up
+        for route in wanted.routes:
+            if dropped or route not in inside.routes:
+                yield AddRoute(subject, name, interface, route)
+
+    def _had(self, name: str) -> EndpointState | None:
+        endpoint = self.before.endpoints.get(name)
+        if endpoint is None or endpoint.network not in self.before.networks:
+            return None
+        return endpoint_state(self.before, endpoint)
+
+    @staticmethod
+    def _sysctls(
+        subject: tuple[str, str], endpoint: str, wanted: t.Iterable[tuple[str, str]], there: t.Mapping[str, str | None]
+    ) -> t.Iterator[SetSysctl]:
+        for key, value in wanted:
+            current = there.get(key)
+            if current is None and key.startswith("net.ipv6."):
+                # A kernel booted without IPv6 has nothing to switch off.
+                continue
+            if current is None or current.split() != value.split():
+                yield SetSysctl(subject, endpoint, key, current, value)
+
+    # What belongs to no single link
+
+    def files(self, scope: Scope) -> t.Iterator[WriteFile]:
+        networks = networks_in(scope, self.before, self.after)
+        old = files_of(self.before, networks, scope.endpoints)
+        new = files_of(self.after, networks, scope.endpoints)
+        for path, (subject, wanted) in new.items():
+            there = self.seen.files.get(path)
+            if there != wanted:
+                yield WriteFile(subject, path, there, wanted)
+        for path, (subject, _was) in old.items():
+            there = self.seen.files.get(path)
+            if path not in new and there is not None:
+                yield WriteFile(subject, path, there, None)
+
+    def forwarding(self) -> t.Iterator[SetSysctl]:
+        subject = ("host", "sysctls")
+        for version, key in FORWARDING.items():
+            needed = any(version in n.families and not n.sealed for n in self.after.networks.values())
+            current = self.seen.sysctls.get(key)
+            if not needed or current == "1":
+                continue
+            if version == 6:
+                # Forwarding makes the kernel drop the default route that a router advertised, unless told otherwise.
+                for interface in self.seen.ra_interfaces:
+                    yield SetSysctl(subject, "", "net.ipv6.conf.%s.accept_ra" % interface, "1", "2")
+            yield SetSysctl(subject, "", key, current, "1")
+
+    def without_endpoint(self, endpoint: Endpoint) -> t.Iterator[Change]:
+        state = self._had(endpoint.name)
+        link = self.seen.links.get(endpoint.host_interface)
+        ours = link is not None and state is not None and _is_ours(link, "veth", state.alias, True)
+        if state is not None and (ours or endpoint.name in self.seen.namespaces):
+            yield DeleteEndpoint(("endpoints", endpoint.name), state)
+
+    def without_bridge(self, network: Network) -> t.Iterator[Change]:
+        state: BridgeState = bridge_state(self.before, network)
+        link = self.seen.links.get(network.name)
+        if link is not None and _is_ours(link, "bridge", state.alias, True):
+            yield DeleteBridge(("networks", network.name), state)
+
+
+def _is_ours(link: Link, kind: str, alias: str, known: bool) -> bool:
+    """Ours is what bears our alias; or, where a killed run had no time to set it, what the record names."""
+    return link.kind == kind and (link.alias == alias or (known and not link.alias))
+
+
+def _foreign_interface(attempt: str, link: Link) -> StateError:
+    return StateError(
+        "Cannot %s: the interface %s exists already and is not ours (kind %s, alias %r). "
+        "It was left alone; remove it or choose another name." % (attempt, link.name, link.kind or "physical", link.alias)
+    )
+
+
+def _link_changes(
+    subject: tuple[str, str], endpoint: str, link: Link, settings: t.Mapping[str, t.Any]
+) -> t.Iterator[SetLink]:
+    for name, value in settings.items():
+        current = getattr(link, name)
+        if current != value:
+            yield SetLink(subject, endpoint, link.name, name, current, value)

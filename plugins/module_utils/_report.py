@@ -1,0 +1,161 @@
+# Copyright (c) 2026, bridgeport.net contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This file is PRIVATE to the bridgeport.net collection: it may change or go without notice.
+
+"""What a run tells the operator: the sentences and the diff, drawn from the two topologies and the plan."""
+
+from __future__ import annotations
+
+import typing as t
+from itertools import groupby
+
+from ._changes import Change, ChangeRules
+from ._codec import describe_endpoint, describe_masquerade, describe_network, describe_publish
+from ._model import Publish
+from ._topology import Topology
+
+__all__ = ("actions_of", "diff_of", "port_table")
+
+Json = t.Dict[str, t.Any]
+Objects = t.Dict[t.Tuple[str, str], Json]
+
+
+def port_table(topology: Topology) -> dict[str, list[str]]:
+    """The published ports of each endpoint, in the manner of ``docker port``."""
+    table: dict[str, list[str]] = {name: [] for name in sorted(topology.endpoints)}
+    for publish in sorted(topology.publishes.values()):
+        inner = "%d/%s" % (publish.endpoint_port, publish.protocol)
+        bindings = topology.bindings(publish)
+        table[publish.endpoint] += ["%s -> %s" % (inner, str(binding).partition("/")[0]) for binding in bindings]
+        if not bindings:
+            addresses = topology.endpoints[publish.endpoint].addresses
+            table[publish.endpoint] += ["%s on %s, by route" % (inner, address) for address in addresses]
+    return {name: lines for name, lines in table.items() if lines}
+
+
+def actions_of(before: Topology, after: Topology, changes: t.Sequence[Change]) -> list[str]:
+    """One sentence for each change, those of the topology itself included."""
+    sentences = list(_publish_sentences(before, after))
+    sentences += _masquerade_sentences(before, after)
+    mentioned = {change.subject for change in changes}
+    sentences += _silent_sentences(before, after, mentioned)
+    for change in changes:
+        if isinstance(change, ChangeRules):
+            sentences += change.drifted
+        else:
+            sentences.append(change.sentence)
+    return sentences
+
+
+def _silent_sentences(before: Topology, after: Topology, mentioned: set[tuple[str, str]]) -> t.Iterator[str]:
+    """What changes in the topology without a step on any link."""
+    old, new = _links(before), _links(after)
+    for subject in sorted(old.keys() | new.keys()):
+        kind = "network" if subject[0] == "networks" else "endpoint"
+        was, will = old.get(subject), new.get(subject)
+        if was == will:
+            continue
+        if was is None or will is None:
+            if subject not in mentioned:
+                yield "%s %s %s." % ("Adopt" if was is None else "Forget", kind, subject[1])
+            continue
+        words = ["%s from %s to %s" % (key, was[key], will[key]) for key in will if was[key] != will[key]]
+        yield "Change %s %s: %s." % (kind, subject[1], "; ".join(words))
+
+
+def _publish_sentences(before: Topology, after: Topology) -> t.Iterator[str]:
+    gone = [publish for key, publish in before.publishes.items() if after.publishes.get(key) != publish]
+    new = [publish for key, publish in after.publishes.items() if before.publishes.get(key) != publish]
+    for verb, publishes in (("Unpublish", gone), ("Publish", new)):
+        for run in _runs(publishes):
+            yield "%s %s." % (verb, _run_words(run))
+
+
+def _runs(publishes: t.Iterable[Publish]) -> t.Iterator[list[Publish]]:
+    """Publishes side by side, as a range was written."""
+
+    def shape(pair: tuple[int, Publish]) -> tuple[t.Any, ...]:
+        number, publish = pair
+        return (
+            publish.endpoint,
+            publish.protocol,
+            publish.host_address,
+            publish.host_port - publish.endpoint_port,
+            publish.host_port - number if publish.host_port else publish.endpoint_port - number,
+        )
+
+    ordered = sorted(publishes, key=lambda p: (p.endpoint, p.protocol, p.host_address, p.host_port, p.endpoint_port))
+    for _shape, run in groupby(enumerate(ordered), shape):
+        yield [publish for _number, publish in run]
+
+
+def _run_words(run: list[Publish]) -> str:
+    first, last = run[0], run[-1]
+    address = first.host_address or "*"
+    address = "[%s]" % address if ":" in address else address
+    host, inner = str(first.host_port), str(first.endpoint_port)
+    if len(run) > 1:
+        host, inner = "%s-%d" % (host, last.host_port), "%s-%d" % (inner, last.endpoint_port)
+    if not first.host_port:
+        return "port %s/%s of endpoint %s by route" % (inner, first.protocol, first.endpoint)
+    return "%s:%s/%s to port %s of endpoint %s" % (address, host, first.protocol, inner, first.endpoint)
+
+
+def _masquerade_sentences(before: Topology, after: Topology) -> t.Iterator[str]:
+    for name in sorted(before.masquerades.keys() | after.masquerades.keys()):
+        was, will = before.masquerades.get(name), after.masquerades.get(name)
+        if was == will:
+            continue
+        if will is None:
+            yield "Stop masquerading %s." % name
+        else:
+            verb = "Masquerade" if was is None else "Change the masquerade of"
+            yield "%s %s%s." % (verb, name, " as %s" % will.to_source if will.to_source else "")
+
+
+def diff_of(before: Topology, after: Topology, changes: t.Sequence[Change]) -> dict[str, Json]:
+    """The objects that change, before and after, each with the properties that change and no others."""
+    old: Json = {}
+    new: Json = {}
+    for subject, was, will in _changed_objects(_objects(before), _objects(after)):
+        _put(old, subject, was)
+        _put(new, subject, will)
+    for change in changes:
+        was, will = change.difference()
+        _put(old, change.subject, was)
+        _put(new, change.subject, will)
+    return {"before": old, "after": new}
+
+
+def _put(side: Json, subject: tuple[str, str], properties: Json) -> None:
+    if properties:
+        side.setdefault(subject[0], {}).setdefault(subject[1], {}).update(properties)
+
+
+def _changed_objects(old: Objects, new: Objects) -> t.Iterator[tuple[tuple[str, str], Json, Json]]:
+    for subject in [*old, *(key for key in new if key not in old)]:
+        was, will = old.get(subject, {}), new.get(subject, {})
+        if was == will:
+            continue
+        keys = [key for key in {**was, **will} if was.get(key) != will.get(key) or key not in was or key not in will]
+        yield subject, {k: was[k] for k in keys if k in was}, {k: will[k] for k in keys if k in will}
+
+
+def _links(topology: Topology) -> Objects:
+    objects: Objects = {}
+    for name, network in topology.networks.items():
+        objects["networks", name] = describe_network(network)
+    for name, endpoint in topology.endpoints.items():
+        objects["endpoints", name] = describe_endpoint(endpoint)
+    return objects
+
+
+def _objects(topology: Topology) -> Objects:
+    objects = _links(topology)
+    for publish in topology.publishes.values():
+        objects["publishes", "%s %s" % (publish.endpoint, publish.spec)] = describe_publish(publish)
+    for name, masquerade in topology.masquerades.items():
+        objects["masquerades", name] = describe_masquerade(masquerade)
+    return objects

@@ -1,0 +1,171 @@
+# Copyright (c) 2026, bridgeport.net contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This file is PRIVATE to the bridgeport.net collection: it may change or go without notice.
+
+"""What the firewall must do for a topology, said without saying which firewall does it.
+
+One :class:`FamilyRules` for each IP version. A backend renders it; no backend decides anything.
+"""
+
+from __future__ import annotations
+
+import typing as t
+from dataclasses import dataclass, field
+
+from ._hostports import Binding
+from ._model import Address, Masquerade, Network, Publish, Subnet
+from ._topology import Topology
+
+__all__ = ("FamilyRules", "NetworkRules", "OpenPort", "SourceRule", "Translation", "rules_of")
+
+
+class Translation(t.NamedTuple):
+    """Connections to a host port are led to an endpoint's port. ``host_address`` is "" for every host address."""
+
+    protocol: str
+    host_address: str
+    host_port: int
+    to_address: str
+    to_port: int
+    owner: str
+
+
+class OpenPort(t.NamedTuple):
+    """A port of an endpoint that may be reached from outside its network."""
+
+    address: str
+    protocol: str
+    port: int
+
+
+@dataclass(frozen=True)
+class NetworkRules:
+    """What holds for one bridge in one IP version.
+
+    ``guarded``: only the bridge itself and ``trusted`` interfaces may address the subnets directly, new connections
+    from elsewhere are dropped. ``sealed``: nothing crosses between the bridge and the rest of the world. ``icc``:
+    endpoints may talk to each other. ``pings``: ICMP from outside is let in, as a routed network needs it.
+    """
+
+    bridge: str
+    subnets: tuple[Subnet, ...]
+    guarded: bool
+    sealed: bool
+    icc: bool
+    pings: bool
+    trusted: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class SourceRule:
+    """What ``subnet`` sends out of any interface but ``except_out`` gets another source address.
+
+    ``to_source`` None means the address of the outgoing interface.
+    """
+
+    owner: str
+    subnet: Subnet
+    except_out: str
+    to_source: Address | None
+
+
+@dataclass(frozen=True)
+class FamilyRules:
+    """All that the firewall must do in one IP version. Empty means: nothing at all, not even a table.
+
+    ``silent_loopback`` are (protocol, port) pairs, published on every host address, that a connection to the host's
+    own loopback addresses must not reach.
+    """
+
+    version: int
+    networks: tuple[NetworkRules, ...] = ()
+    sources: tuple[SourceRule, ...] = ()
+    translations: tuple[Translation, ...] = ()
+    open_ports: frozenset[OpenPort] = field(default_factory=frozenset)
+    silent_loopback: frozenset[tuple[str, int]] = field(default_factory=frozenset)
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is nothing to do."""
+        return not (self.networks or self.sources)
+
+
+def rules_of(topology: Topology) -> dict[int, FamilyRules]:
+    """Derive the rules of each IP version, 4 and 6, from a topology."""
+    return {version: _family_rules(topology, version) for version in (4, 6)}
+
+
+def _family_rules(topology: Topology, version: int) -> FamilyRules:
+    translations: list[Translation] = []
+    opened: set[OpenPort] = set()
+    silent: set[tuple[str, int]] = set()
+    for publish in topology.publishes.values():
+        endpoint = topology.endpoints[publish.endpoint]
+        address = endpoint.address(version)
+        if address is None:
+            continue
+        bindings = [binding for binding in topology.bindings(publish) if binding.version == version]
+        if bindings or _opens(topology.networks[endpoint.network], publish, version):
+            opened.add(OpenPort(str(address), publish.protocol, publish.endpoint_port))
+        for binding in bindings:
+            translations.append(_translation(publish, binding, str(address)))
+            if publish.loopback != "nat" and not binding.address:
+                silent.add((publish.protocol, publish.host_port))
+    return FamilyRules(
+        version=version,
+        networks=tuple(
+            _network_rules(topology.networks[name], version)
+            for name in sorted(topology.networks)
+            if version in topology.networks[name].families
+        ),
+        sources=tuple(_source_rules(topology, version)),
+        translations=tuple(translations),
+        open_ports=frozenset(opened),
+        silent_loopback=frozenset(silent),
+    )
+
+
+def _opens(network: Network, publish: Publish, version: int) -> bool:
+    """In a routed network a publish opens the endpoint's own port, in the families that its host address allows."""
+    if network.mode != "routed":
+        return False
+    return publish.host_address == "" or (":" in publish.host_address) == (version == 6)
+
+
+def _translation(publish: Publish, binding: Binding, address: str) -> Translation:
+    return Translation(
+        binding.protocol, binding.address, binding.port, address, publish.endpoint_port, publish.endpoint
+    )
+
+
+def _network_rules(network: Network, version: int) -> NetworkRules:
+    return NetworkRules(
+        bridge=network.name,
+        subnets=tuple(subnet for subnet in network.subnets if subnet.version == version),
+        guarded=network.mode != "routed",
+        sealed=network.sealed,
+        icc=network.icc,
+        pings=network.mode == "routed",
+        trusted=() if network.sealed else network.trusted_interfaces,
+    )
+
+
+def _source_rules(topology: Topology, version: int) -> t.Iterator[SourceRule]:
+    for name in sorted(topology.masquerades):
+        masquerade = topology.masquerades[name]
+        for subnet, except_out in _masqueraded(topology, masquerade):
+            if subnet.version == version:
+                to_source = masquerade.to_source
+                if to_source is not None and to_source.version != version:
+                    to_source = None
+                yield SourceRule(name, subnet, except_out, to_source)
+
+
+def _masqueraded(topology: Topology, masquerade: Masquerade) -> t.Iterator[tuple[Subnet, str]]:
+    if masquerade.source is not None:
+        yield masquerade.source, masquerade.except_out_interface
+        return
+    for subnet in topology.networks[masquerade.network].subnets:
+        yield subnet, masquerade.network

@@ -1,0 +1,241 @@
+# Copyright (c) 2026, bridgeport.net contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This file is PRIVATE to the bridgeport.net collection: it may change or go without notice.
+
+"""What the kernel holds, and what a topology wants it to hold, in the same words so that they can be compared."""
+
+from __future__ import annotations
+
+import typing as t
+from dataclasses import dataclass, field
+from ipaddress import IPv4Interface, IPv6Interface, ip_interface, ip_network
+
+from ._model import Address, Endpoint, Network, Subnet
+from ._nft_table import Table
+from ._topology import Topology
+
+__all__ = (
+    "BridgeState",
+    "EndpointState",
+    "FileState",
+    "Inside",
+    "InterfaceAddress",
+    "Link",
+    "Observed",
+    "RouteState",
+    "bridge_state",
+    "endpoint_files",
+    "endpoint_state",
+    "files_of",
+    "hosts_path",
+    "network_files",
+)
+
+InterfaceAddress = t.Union[IPv4Interface, IPv6Interface]
+
+_HOSTS_DIRECTORY = "/var/lib/bridgeport/hosts"
+_NETNS_FILES = "/etc/netns"
+_ANYWHERE = {4: ip_network("0.0.0.0/0"), 6: ip_network("::/0")}
+
+
+class Link(t.NamedTuple):
+    """One interface as the kernel has it. ``master`` is the index of the bridge it is a port of, 0 for none."""
+
+    index: int
+    name: str
+    kind: str
+    mac: str
+    mtu: int
+    up: bool
+    alias: str
+    master: int
+    hairpin: bool
+    isolated: bool
+
+
+class RouteState(t.NamedTuple):
+    """One route of the main table. ``via`` is None for a destination on the link itself."""
+
+    destination: Subnet
+    via: Address | None
+
+
+class FileState(t.NamedTuple):
+    """A small file of ours: its text, or the target of a symbolic link."""
+
+    text: str
+    link: bool = False
+
+
+@dataclass(frozen=True)
+class BridgeState:
+    """A network's bridge. ``sysctls`` are (key, value) pairs of the host's namespace."""
+
+    name: str
+    mac: str
+    mtu: int
+    addresses: tuple[InterfaceAddress, ...]
+    sysctls: tuple[tuple[str, str], ...]
+
+    @property
+    def alias(self) -> str:
+        """The interface alias by which the bridge is known as ours."""
+        return "bridgeport.net network %s" % self.name
+
+
+@dataclass(frozen=True)
+class EndpointState:
+    """An endpoint's veth pair and what is inside its namespace. ``sysctls`` are pairs of that namespace."""
+
+    name: str
+    bridge: str
+    host_interface: str
+    interface: str
+    mac: str
+    mtu: int
+    isolated: bool
+    addresses: tuple[InterfaceAddress, ...]
+    routes: tuple[RouteState, ...]
+    sysctls: tuple[tuple[str, str], ...]
+
+    @property
+    def alias(self) -> str:
+        """The alias of the host's end, by which the endpoint is known as ours."""
+        return "bridgeport.net endpoint %s" % self.name
+
+
+@dataclass(frozen=True)
+class Inside:
+    """What a named namespace holds. ``broken`` is a file in /run/netns that is no namespace (any more)."""
+
+    broken: bool = False
+    links: t.Mapping[str, Link] = field(default_factory=dict)
+    addresses: t.Mapping[str, frozenset[InterfaceAddress]] = field(default_factory=dict)
+    routes: frozenset[RouteState] = frozenset()
+    sysctls: t.Mapping[str, str | None] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Observed:
+    """What was read from the host for one plan. A namespace or file that does not exist is absent from its mapping.
+
+    ``ra_interfaces`` are the interfaces that take their IPv6 default route from router advertisements.
+    """
+
+    links: t.Mapping[str, Link] = field(default_factory=dict)
+    addresses: t.Mapping[str, frozenset[InterfaceAddress]] = field(default_factory=dict)
+    namespaces: t.Mapping[str, Inside] = field(default_factory=dict)
+    sysctls: t.Mapping[str, str | None] = field(default_factory=dict)
+    files: t.Mapping[str, FileState] = field(default_factory=dict)
+    tables: t.Mapping[int, Table] = field(default_factory=dict)
+    ra_interfaces: tuple[str, ...] = ()
+
+
+def bridge_state(topology: Topology, network: Network) -> BridgeState:
+    """The bridge that a network wants."""
+    addresses: tuple[InterfaceAddress, ...] = ()
+    if network.mode != "isolated":
+        addresses = tuple(
+            ip_interface("%s/%d" % (gateway, subnet.prefixlen))
+            for subnet, gateway in zip(network.subnets, network.gateways)
+        )
+    speaks_ipv6 = any(address.version == 6 for address in addresses)
+    sysctls = {"net.ipv6.conf.%s.disable_ipv6" % network.name: "0" if speaks_ipv6 else "1"}
+    if speaks_ipv6:
+        # A router advertisement from an endpoint must not change the host's routes.
+        sysctls["net.ipv6.conf.%s.accept_ra" % network.name] = "0"
+    sysctls["net.ipv4.conf.%s.route_localnet" % network.name] = "1" if _serves_loopback(topology, network) else "0"
+    return BridgeState(network.name, network.mac, network.mtu, addresses, tuple(sysctls.items()))
+
+
+def _serves_loopback(topology: Topology, network: Network) -> bool:
+    """Whether a connection to 127.0.0.1 may be led to this network, which the kernel forbids by default."""
+    if not network.translated:
+        return False
+    return any(
+        publish.loopback == "nat" and ":" not in publish.host_address and topology.endpoints[publish.endpoint].network == network.name
+        for publish in topology.publishes.values()
+    )
+
+
+def endpoint_state(topology: Topology, endpoint: Endpoint) -> EndpointState:
+    """The veth pair and namespace that an endpoint wants."""
+    network = topology.networks[endpoint.network]
+    addresses = []
+    for address in endpoint.addresses:
+        subnet = network.subnet_of(address)
+        if subnet is not None:
+            addresses.append(ip_interface("%s/%d" % (address, subnet.prefixlen)))
+    return EndpointState(
+        name=endpoint.name,
+        bridge=network.name,
+        host_interface=endpoint.host_interface,
+        interface=endpoint.interface,
+        mac=endpoint.mac,
+        mtu=network.mtu,
+        isolated=not network.icc,
+        addresses=tuple(addresses),
+        routes=tuple(_routes(network, endpoint)),
+        sysctls=tuple(_sysctls(network, endpoint)),
+    )
+
+
+def _routes(network: Network, endpoint: Endpoint) -> t.Iterator[RouteState]:
+    if endpoint.default_route and not network.sealed:
+        for version in sorted(network.families):
+            gateways = [gateway for gateway in network.gateways if gateway.version == version]
+            if gateways and endpoint.address(version) is not None:
+                yield RouteState(_ANYWHERE[version], gateways[0])
+    for route in endpoint.routes:
+        yield RouteState(route.destination, route.via)
+
+
+def _sysctls(network: Network, endpoint: Endpoint) -> t.Iterator[tuple[str, str]]:
+    interface = "net.ipv6.conf.%s" % endpoint.interface
+    if 6 in network.families:
+        yield interface + ".accept_ra", "0"
+        yield interface + ".autoconf", "0"
+    else:
+        yield interface + ".disable_ipv6", "1"
+    yield from endpoint.sysctls
+
+
+def hosts_path(network: str) -> str:
+    """The file that names the endpoints of a network, shared by all of them."""
+    return "%s/%s" % (_HOSTS_DIRECTORY, network)
+
+
+def network_files(topology: Topology, network: Network) -> dict[str, FileState]:
+    """The files that a network wants: its hosts file."""
+    lines = ["127.0.0.1 localhost", "::1 localhost ip6-localhost ip6-loopback"]
+    for endpoint in topology.endpoints_of(network.name):
+        names = " ".join((endpoint.name, *endpoint.aliases))
+        lines += ["%s %s" % (address, names) for address in endpoint.addresses]
+    return {hosts_path(network.name): FileState("".join(line + "\n" for line in lines))}
+
+
+def files_of(topology: Topology, networks: t.Iterable[str], endpoints: t.Iterable[str]) -> dict[str, tuple[tuple[str, str], FileState]]:
+    """The files that the named networks and endpoints want, each with the (kind, name) of its owner."""
+    found: dict[str, tuple[tuple[str, str], FileState]] = {}
+    for name in sorted(endpoints):
+        if name in topology.endpoints:
+            for path, state in endpoint_files(topology.endpoints[name]).items():
+                found[path] = (("endpoints", name), state)
+    for name in sorted(networks):
+        if name in topology.networks:
+            for path, state in network_files(topology, topology.networks[name]).items():
+                found[path] = (("networks", name), state)
+    return found
+
+
+def endpoint_files(endpoint: Endpoint) -> dict[str, FileState]:
+    """The files that an endpoint wants, where ``ip netns exec`` and systemd units look for them."""
+    files = {"%s/%s/hosts" % (_NETNS_FILES, endpoint.name): FileState(hosts_path(endpoint.network), link=True)}
+    if endpoint.nameservers or endpoint.search:
+        lines = ["nameserver %s" % address for address in endpoint.nameservers]
+        if endpoint.search:
+            lines.append("search %s" % " ".join(endpoint.search))
+        files["%s/%s/resolv.conf" % (_NETNS_FILES, endpoint.name)] = FileState("".join(line + "\n" for line in lines))
+    return files

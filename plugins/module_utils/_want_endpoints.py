@@ -1,0 +1,211 @@
+# Copyright (c) 2026, bridgeport.net contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This file is PRIVATE to the bridgeport.net collection: it may change or go without notice.
+
+"""From what a task asks about endpoints to the topology that is wanted.
+
+An option that is None was not given: it keeps what the record has, or takes its default on a new endpoint. Addresses
+that were not given are allocated once and then kept.
+"""
+
+from __future__ import annotations
+
+import re
+import typing as t
+
+from ._errors import InputError
+from ._ipam import check_address, exhausted, free_addresses
+from ._model import (
+    Address,
+    Endpoint,
+    Network,
+    Route,
+    derived_mac,
+    parse_address,
+    parse_mac,
+    parse_subnet,
+    valid_endpoint_name,
+    valid_interface_name,
+)
+from ._ports import parse_exposed
+from ._topology import Topology
+from ._want_networks import known_network
+
+__all__ = ("want_endpoints", "without_endpoints")
+
+_SYSCTL = re.compile(r"net(?:[./][A-Za-z0-9_-]+){2,}\Z")
+_HOST_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,251}[A-Za-z0-9])?\Z")
+
+Request = t.Mapping[str, t.Any]
+
+
+def want_endpoints(topology: Topology, requests: t.Sequence[Request], prune: t.Collection[str] = ()) -> Topology:
+    """The topology with the requested endpoints present; every request names its network.
+
+    :param prune: networks whose other endpoints, those not requested, are removed with their publishes.
+    :raises InputError: a request is wrong, or contradicts the rest of the topology.
+    """
+    named = {request["name"] for request in requests}
+    for name in prune:
+        known_network(topology, name, "prune the endpoints of")
+    topology = without_endpoints(
+        topology, [e.name for e in topology.endpoints.values() if e.network in prune and e.name not in named]
+    )
+    endpoints = dict(topology.endpoints)
+    for request in requests:
+        endpoint = _want_endpoint(topology, request)
+        endpoints[endpoint.name] = endpoint
+    settled = topology.with_(endpoints=_allocate(topology, endpoints, [request["name"] for request in requests]))
+    settled.check()
+    settled.port_book()
+    return settled
+
+
+def without_endpoints(topology: Topology, names: t.Iterable[str]) -> Topology:
+    """The topology without the named endpoints and their publishes; names it does not know are no error."""
+    gone = set(names)
+    if not gone:
+        return topology
+    return topology.with_(
+        endpoints={name: endpoint for name, endpoint in topology.endpoints.items() if name not in gone},
+        publishes={key: publish for key, publish in topology.publishes.items() if publish.endpoint not in gone},
+    )
+
+
+def _want_endpoint(topology: Topology, request: Request) -> Endpoint:
+    """The endpoint with the addresses that were given, or that it has; missing ones are allocated afterwards."""
+    name = valid_endpoint_name(request["name"])
+    before = topology.endpoints.get(name)
+    network = _network_of(topology, name, request, before)
+
+    def given(option: str, default: t.Any) -> t.Any:
+        value = request.get(option)
+        if value is None:
+            return default if before is None else getattr(before, option)
+        return value
+
+    interface = valid_interface_name(given("interface", "eth0"), "interface of endpoint %s" % name)
+    return Endpoint(
+        name=name,
+        network=network.name,
+        addresses=_addresses(name, network, request.get("addresses"), before),
+        mac=_mac(topology, name, network, request.get("mac"), before),
+        interface=interface,
+        default_route=given("default_route", True),
+        routes=_routes(name, network, request.get("routes"), before),
+        expose=given("expose", ()) if request.get("expose") is None else parse_exposed(request["expose"], name),
+        sysctls=given("sysctls", ()) if request.get("sysctls") is None else _sysctls(name, request["sysctls"]),
+        nameservers=tuple(str(parse_address(text, "nameserver of endpoint %s" % name)) for text in given("nameservers", ())),
+        search=tuple(_host_name(text, "search domain of endpoint %s" % name) for text in given("search", ())),
+        aliases=tuple(_host_name(text, "alias of endpoint %s" % name) for text in given("aliases", ())),
+    )
+
+
+def _network_of(topology: Topology, name: str, request: Request, before: Endpoint | None) -> Network:
+    asked = request.get("network")
+    if not asked:
+        if before is None:
+            raise InputError("Cannot create endpoint %s: no network is given. Name one in 'network'." % name)
+        asked = before.network
+    network = known_network(topology, asked, "join endpoint %s to" % name)
+    if before is not None and before.network != asked:
+        raise InputError(
+            "Cannot join endpoint %s to network %s: it is joined to %s, and an endpoint does not move while something may "
+            "run in it. Remove it first with state absent." % (name, asked, before.network)
+        )
+    return network
+
+
+def _addresses(
+    name: str, network: Network, asked: t.Sequence[str] | None, before: Endpoint | None
+) -> tuple[Address, ...]:
+    kept = before.addresses if before else ()
+    if asked is None:
+        return kept
+    addresses = tuple(dict.fromkeys(parse_address(text, "address of endpoint %s" % name) for text in asked))
+    for address in addresses:
+        check_address(name, address, network)
+    # A family that is not mentioned keeps its address: giving the IPv4 one does not give up the IPv6 one.
+    mentioned = {address.version for address in addresses}
+    return addresses + tuple(address for address in kept if address.version not in mentioned)
+
+
+def _mac(topology: Topology, name: str, network: Network, asked: str | None, before: Endpoint | None) -> str:
+    if asked is not None:
+        return parse_mac(asked, "endpoint %s" % name)
+    if before is not None:
+        return before.mac
+    return derived_mac("endpoint", network.name, name)
+
+
+def _routes(name: str, network: Network, asked: t.Sequence[Request] | None, before: Endpoint | None) -> tuple[Route, ...]:
+    if asked is None:
+        return before.routes if before else ()
+    routes = []
+    for item in asked:
+        destination = parse_subnet(item["destination"], "route of endpoint %s" % name)
+        via = parse_address(item["via"], "gateway of a route of endpoint %s" % name) if item.get("via") else None
+        if via is not None and (via.version != destination.version or network.subnet_of(via) is None):
+            raise InputError(
+                "Cannot route %s of endpoint %s by way of %s: that address is not on network %s (%s). Choose one that is."
+                % (destination, name, via, network.name, ", ".join(map(str, network.subnets)))
+            )
+        routes.append(Route(destination, via))
+    return tuple(dict.fromkeys(routes))
+
+
+def _sysctls(name: str, asked: t.Mapping[str, t.Any]) -> tuple[tuple[str, str], ...]:
+    settled = {}
+    for key, value in asked.items():
+        if not _SYSCTL.match(key):
+            raise InputError(
+                "Cannot set sysctl %r in endpoint %s: only the settings below 'net.' belong to a network namespace. "
+                "Set the others on the host." % (key, name)
+            )
+        settled[key.replace("/", ".")] = str(value)
+    return tuple(sorted(settled.items()))
+
+
+def _host_name(text: str, what: str) -> str:
+    if not _HOST_NAME.match(text):
+        raise InputError("Cannot use %r as the %s: it is not a host name. Use letters, digits, '.', '-' and '_'." % (text, what))
+    return text
+
+
+def _allocate(topology: Topology, endpoints: dict[str, Endpoint], names: t.Iterable[str]) -> dict[str, Endpoint]:
+    """Give the named endpoints an address of each family that their network speaks, and a MAC address of their own."""
+    taken = {address for endpoint in endpoints.values() for address in endpoint.addresses}
+    macs = {(e.network, e.mac) for name, e in endpoints.items() if name in topology.endpoints}
+    free: dict[tuple[str, int], t.Iterator[Address]] = {}
+    for name in dict.fromkeys(names):
+        endpoint = endpoints[name]
+        network = topology.networks[endpoint.network]
+        addresses = list(endpoint.addresses)
+        for version in sorted(network.families - {address.version for address in addresses}):
+            source = free.setdefault((network.name, version), free_addresses(network, version, taken))
+            address = next(source, None)
+            if address is None:
+                raise exhausted(name, network, version)
+            taken.add(address)
+            addresses.append(address)
+        mac, salt = endpoint.mac, 0
+        while name not in topology.endpoints and (network.name, mac) in macs and mac == _derived(network, name, salt):
+            salt += 1
+            mac = _derived(network, name, salt)
+        macs.add((network.name, mac))
+        endpoints[name] = _with(endpoint, tuple(addresses), mac)
+    return endpoints
+
+
+def _derived(network: Network, name: str, salt: int) -> str:
+    return derived_mac("endpoint", network.name, name, *([str(salt)] if salt else []))
+
+
+def _with(endpoint: Endpoint, addresses: tuple[Address, ...], mac: str) -> Endpoint:
+    # dataclasses.replace() costs more than the whole allocation; most endpoints need no change at all.
+    if endpoint.addresses == addresses and endpoint.mac == mac:
+        return endpoint
+    fields = {**endpoint.__dict__, "addresses": addresses, "mac": mac}
+    return Endpoint(**fields)

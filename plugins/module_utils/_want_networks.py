@@ -1,0 +1,233 @@
+# Copyright (c) 2026, bridgeport.net contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This file is PRIVATE to the bridgeport.net collection: it may change or go without notice.
+
+"""From what a task asks about networks to the topology that is wanted.
+
+An option that is None was not given: it keeps what the record has, or takes its default on a new network.
+"""
+
+from __future__ import annotations
+
+import typing as t
+
+from ._errors import InputError
+from ._facts import HostFacts
+from ._ipam import check_gateway, first_host, pick_subnet
+from ._model import Address, Network, Subnet, derived_mac, parse_address, parse_mac, parse_subnet, valid_interface_name
+from ._topology import Topology
+
+__all__ = ("known_network", "want_networks", "without_networks")
+
+# RFC 791 and RFC 8200: the smallest MTU that a link of each IP version may have, in bytes.
+_LEAST_MTU = {4: 68, 6: 1280}
+_MOST_MTU = 65535
+
+
+def known_network(topology: Topology, name: str, what: str) -> Network:
+    """The network of that name.
+
+    :param what: what is being attempted, to begin the error with, for example ``join endpoint web to``.
+    :raises InputError: there is none.
+    """
+    network = topology.networks.get(name)
+    if network is None:
+        raise InputError(
+            "Cannot %s network %s: the network does not exist. Known networks: %s. Create it first with bridge_network."
+            % (what, name, ", ".join(sorted(topology.networks)) or "none")
+        )
+    return network
+
+
+def want_networks(
+    topology: Topology, requests: t.Sequence[t.Mapping[str, t.Any]], facts: HostFacts, prune: bool = False
+) -> Topology:
+    """The topology with the requested networks present.
+
+    :param prune: remove the networks that are not requested.
+    :raises InputError: a request is wrong, or contradicts the rest of the topology.
+    """
+    if prune:
+        named = {request["name"] for request in requests}
+        topology = without_networks(topology, [name for name in topology.networks if name not in named])
+    for request in requests:
+        network = _want_network(topology, request, facts)
+        topology = topology.with_(networks={**topology.networks, network.name: network})
+    topology.check()
+    return topology
+
+
+def without_networks(topology: Topology, names: t.Iterable[str]) -> Topology:
+    """The topology without the named networks and their masquerades; names it does not know are no error.
+
+    :raises InputError: an endpoint is still joined.
+    """
+    gone = set(names)
+    for name in sorted(gone):
+        joined = [endpoint.name for endpoint in topology.endpoints_of(name)]
+        if joined:
+            raise InputError(
+                "Cannot remove network %s: endpoints are joined to it (%s). Remove them first with veth_endpoint."
+                % (name, _listed(joined))
+            )
+    return topology.with_(
+        networks={name: network for name, network in topology.networks.items() if name not in gone},
+        masquerades={name: item for name, item in topology.masquerades.items() if item.network not in gone or not item.network},
+    )
+
+
+def _listed(names: t.Sequence[str]) -> str:
+    shown = ", ".join(names[:5])
+    return shown if len(names) <= 5 else "%s and %d more" % (shown, len(names) - 5)
+
+
+def _want_network(topology: Topology, request: t.Mapping[str, t.Any], facts: HostFacts) -> Network:
+    name = valid_interface_name(request["name"], "network")
+    before = topology.networks.get(name)
+    subnets = _subnets(topology, name, request.get("subnets"), before, facts)
+    mode = request.get("mode") or (before.mode if before else "nat")
+    network = Network(
+        name=name,
+        subnets=subnets,
+        gateways=_gateways(name, subnets, request.get("gateways"), before),
+        allocate_from=_allocate_from(name, subnets, request.get("allocate_from"), before),
+        mode=mode,
+        icc=_given(request.get("icc"), before.icc if before else True),
+        mtu=_mtu(name, subnets, request.get("mtu"), before, facts),
+        mac=_mac(name, request.get("mac"), before),
+        trusted_interfaces=_trusted(name, request.get("trusted_interfaces"), before),
+    )
+    _check_joined(topology, network)
+    return network
+
+
+def _given(value: t.Any, otherwise: t.Any) -> t.Any:
+    return otherwise if value is None else value
+
+
+def _subnets(
+    topology: Topology, name: str, asked: t.Sequence[str] | None, before: Network | None, facts: HostFacts
+) -> tuple[Subnet, ...]:
+    if asked is None:
+        if before:
+            return before.subnets
+        others = [subnet for network in topology.networks.values() for subnet in network.subnets]
+        return (pick_subnet(name, [*others, *(subnet for subnet, _dev in facts.on_link())], facts.nameservers()),)
+    subnets = tuple(dict.fromkeys(parse_subnet(text, "subnet of network %s" % name) for text in asked))
+    if not subnets:
+        raise InputError("Cannot set up network %s: 'subnets' is an empty list. Give a subnet, or leave the option out." % name)
+    for subnet in subnets:
+        _check_subnet(name, subnet)
+        if before is None or subnet not in before.subnets:
+            _check_on_link(name, subnet, facts)
+    return subnets
+
+
+def _check_subnet(name: str, subnet: Subnet) -> None:
+    reason = None
+    if subnet.is_multicast:
+        reason = "it is multicast"
+    elif subnet.is_loopback:
+        reason = "it is the loopback range"
+    elif subnet.prefixlen == 0:
+        reason = "it is the whole Internet"
+    elif subnet.prefixlen == subnet.max_prefixlen:
+        reason = "it has room for one address only"
+    if reason:
+        raise InputError("Cannot give network %s the subnet %s: %s. Choose a private unicast subnet." % (name, subnet, reason))
+
+
+def _check_on_link(name: str, subnet: Subnet, facts: HostFacts) -> None:
+    for route, interface in facts.on_link():
+        if interface != name and route.version == subnet.version and route.overlaps(subnet):  # type: ignore[arg-type]
+            raise InputError(
+                "Cannot give network %s the subnet %s: it overlaps %s, which this host has on interface %s. "
+                "Choose a subnet that is free, or leave 'subnets' out to have one picked." % (name, subnet, route, interface)
+            )
+
+
+def _gateways(
+    name: str, subnets: tuple[Subnet, ...], asked: t.Sequence[str] | None, before: Network | None
+) -> tuple[Address, ...]:
+    chosen: dict[Subnet, Address] = {}
+    if asked is None:
+        if before:
+            chosen = {subnet: gateway for subnet, gateway in zip(before.subnets, before.gateways) if subnet in subnets}
+    else:
+        for text in asked:
+            gateway = parse_address(text, "gateway of network %s" % name)
+            subnet = next((s for s in subnets if s.version == gateway.version and gateway in s), None)
+            if subnet is None:
+                check_gateway(name, next((s for s in subnets if s.version == gateway.version), subnets[0]), gateway)
+            elif subnet in chosen:
+                raise InputError(
+                    "Cannot give network %s the gateway %s: %s is already the gateway of %s. Give one for each subnet."
+                    % (name, gateway, chosen[subnet], subnet)
+                )
+            else:
+                check_gateway(name, subnet, gateway)
+                chosen[subnet] = gateway
+    return tuple(chosen.get(subnet) or first_host(subnet) for subnet in subnets)
+
+
+def _allocate_from(
+    name: str, subnets: tuple[Subnet, ...], asked: t.Sequence[str] | None, before: Network | None
+) -> tuple[Subnet, ...]:
+    if asked is None:
+        return before.allocate_from if before else ()
+    ranges = tuple(parse_subnet(text, "allocate_from of network %s" % name) for text in asked)
+    for pool in ranges:
+        if not any(pool.version == subnet.version and pool.subnet_of(subnet) for subnet in subnets):  # type: ignore[arg-type]
+            raise InputError(
+                "Cannot let network %s allocate from %s: it is outside its subnets (%s). Choose a part of one of them."
+                % (name, pool, ", ".join(map(str, subnets)))
+            )
+    return ranges
+
+
+def _mtu(name: str, subnets: tuple[Subnet, ...], asked: int | None, before: Network | None, facts: HostFacts) -> int:
+    if asked is None:
+        return before.mtu if before else facts.default_mtu()
+    least = max(_LEAST_MTU[subnet.version] for subnet in subnets)
+    if not least <= asked <= _MOST_MTU:
+        raise InputError(
+            "Cannot give network %s the MTU %d: it must be from %d to %d bytes for its subnets. "
+            "Choose another, or leave it out to take that of the default-route interface." % (name, asked, least, _MOST_MTU)
+        )
+    return asked
+
+
+def _mac(name: str, asked: str | None, before: Network | None) -> str:
+    if asked is not None:
+        return parse_mac(asked, "network %s" % name)
+    return before.mac if before else derived_mac("network", name)
+
+
+def _trusted(name: str, asked: t.Sequence[str] | None, before: Network | None) -> tuple[str, ...]:
+    if asked is None:
+        return before.trusted_interfaces if before else ()
+    return tuple(sorted({valid_interface_name(item, "trusted interface of network %s" % name) for item in asked}))
+
+
+def _check_joined(topology: Topology, network: Network) -> None:
+    """What is already there must still fit: addresses, publishes and the masquerade."""
+    for endpoint in topology.endpoints_of(network.name):
+        for address in endpoint.addresses:
+            if network.subnet_of(address) is None or (address in network.gateways and network.mode != "isolated"):
+                raise InputError(
+                    "Cannot change network %s to %s: endpoint %s has the address %s, which would be outside it or its gateway. "
+                    "Remove the endpoint first, or choose a subnet that holds it."
+                    % (network.name, ", ".join(map(str, network.subnets)), endpoint.name, address)
+                )
+        if network.sealed and topology.publishes_of(endpoint.name):
+            raise InputError(
+                "Cannot make network %s %s: endpoint %s has published ports. Remove them first with port_publish."
+                % (network.name, network.mode, endpoint.name)
+            )
+    if network.mode != "nat" and network.name in topology.masquerades:
+        raise InputError(
+            "Cannot make network %s %s: it is masqueraded. Remove that first with masquerade, state absent."
+            % (network.name, network.mode)
+        )

@@ -1,0 +1,186 @@
+# Copyright (c) 2026, bridgeport.net contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This file is PRIVATE to the bridgeport.net collection: it may change or go without notice.
+
+"""From what a task asks about publishes and masquerades to the topology that is wanted."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ._errors import InputError
+from ._facts import HostFacts
+from ._hostports import Binding, PortBook, choose_host_ports, family_problem
+from ._model import Endpoint, Masquerade, Publish, parse_address, parse_subnet, valid_interface_name
+from ._ports import parse_ports
+from ._topology import Topology
+from ._want_networks import known_network
+
+__all__ = ("masquerade_name", "want_masquerades", "want_publishes", "without_masquerades", "without_publishes")
+
+Request = t.Mapping[str, t.Any]
+
+
+def want_publishes(topology: Topology, requests: t.Sequence[Request], facts: HostFacts, prune: bool = False) -> Topology:
+    """The topology with the requested ports published.
+
+    :param requests: each with ``endpoint``, ``ports``, ``publish_all``, ``loopback`` and ``sources``.
+    :param prune: remove those publishes of the named endpoints that are not requested.
+    :raises InputError: a request is wrong, or two publishes collide.
+    :raises StateError: a process of the host has a port, or no port is free.
+    """
+    asked: dict[tuple[t.Any, ...], Publish] = {}
+    for request in requests:
+        for publish in _asked(topology, request):
+            asked[publish.key] = publish
+    named = {request["endpoint"] for request in requests}
+    kept = {
+        key: publish
+        for key, publish in topology.publishes.items()
+        if key in asked or not (prune and publish.endpoint in named)
+    }
+    fresh = []
+    for key, publish in asked.items():
+        before = kept.get(key)
+        if before is None:
+            fresh.append(publish)
+        else:
+            kept[key] = publish._replace(host_port=before.host_port)
+    return topology.with_(publishes=_choose(topology.with_(publishes=kept), fresh, facts))
+
+
+def _choose(topology: Topology, fresh: list[Publish], facts: HostFacts) -> dict[tuple[t.Any, ...], Publish]:
+    """The publishes of ``topology`` and the fresh ones with their host ports."""
+    publishes = dict(topology.publishes)
+    for publish in fresh:
+        problem = family_problem(publish, topology.endpoints[publish.endpoint], topology.network_of(publish))
+        if problem:
+            raise InputError(
+                "Cannot publish %s for endpoint %s: %s. Change the publish or the endpoint." % (publish.spec, publish.endpoint, problem)
+            )
+    if not fresh:
+        return publishes
+    translated = [publish for publish in fresh if topology.network_of(publish).translated]
+    book: PortBook = topology.port_book()
+    settled = choose_host_ports(
+        translated, book, lambda publish: tuple(b.version for b in _unnumbered(topology, publish)), facts.ports()
+    )
+    settled += [publish for publish in fresh if not topology.network_of(publish).translated]
+    for publish in settled:
+        publishes[publish.key] = publish
+    return publishes
+
+
+def _unnumbered(topology: Topology, publish: Publish) -> tuple[Binding, ...]:
+    return topology.bindings(publish)
+
+
+def _asked(topology: Topology, request: Request) -> t.Iterator[Publish]:
+    endpoint = _known_endpoint(topology, request["endpoint"])
+    loopback, sources = request.get("loopback") or "nat", tuple(request.get("sources") or ())
+    if loopback == "proxy":
+        raise InputError(
+            "Cannot publish ports of endpoint %s with loopback 'proxy': this release has no proxy. Use 'nat' or 'none'."
+            % endpoint.name
+        )
+    if sources:
+        raise InputError(
+            "Cannot limit the publishes of endpoint %s to the sources %s: this release has no source lists. "
+            "Leave 'sources' out." % (endpoint.name, ", ".join(sources))
+        )
+    listed = parse_ports(request.get("ports") or (), endpoint.name, loopback, sources)
+    yield from listed
+    if request.get("publish_all"):
+        mapped = {(publish.endpoint_port, publish.protocol) for publish in listed}
+        for port, protocol in endpoint.expose:
+            if (port, protocol) not in mapped:
+                yield Publish(endpoint.name, port, protocol, "", 0, 0, 0, loopback, sources)
+
+
+def _known_endpoint(topology: Topology, name: str) -> Endpoint:
+    endpoint = topology.endpoints.get(name)
+    if endpoint is None:
+        raise InputError(
+            "Cannot publish ports of endpoint %s: the endpoint does not exist. Create it first with veth_endpoint." % name
+        )
+    return endpoint
+
+
+def without_publishes(topology: Topology, requests: t.Sequence[Request]) -> Topology:
+    """The topology without the named publishes; a request without ``ports`` names all of its endpoint.
+
+    :raises InputError: a port specification is wrong.
+    """
+    gone: set[tuple[t.Any, ...]] = set()
+    emptied = set()
+    for request in requests:
+        if request.get("ports") is None:
+            emptied.add(request["endpoint"])
+        else:
+            gone.update(publish.key for publish in parse_ports(request["ports"], request["endpoint"], "nat", ()))
+    return topology.with_(
+        publishes={
+            key: publish
+            for key, publish in topology.publishes.items()
+            if key not in gone and publish.endpoint not in emptied
+        }
+    )
+
+
+def want_masquerades(topology: Topology, requests: t.Sequence[Request]) -> Topology:
+    """The topology with the requested masquerades present.
+
+    :raises InputError: a request is wrong, or its network does not exist or is not in mode nat.
+    """
+    masquerades = dict(topology.masquerades)
+    for request in requests:
+        wanted = _want_masquerade(topology, request)
+        masquerades[wanted.name] = wanted
+    return topology.with_(masquerades=masquerades)
+
+
+def without_masquerades(topology: Topology, requests: t.Sequence[Request]) -> Topology:
+    """The topology without the named masquerades; those it does not know are no error.
+
+    :raises InputError: a source is not a subnet.
+    """
+    gone = set(map(masquerade_name, requests))
+    return topology.with_(masquerades={name: item for name, item in topology.masquerades.items() if name not in gone})
+
+
+def masquerade_name(request: Request) -> str:
+    """The key of the masquerade that a request names.
+
+    :raises InputError: its source is not a subnet.
+    """
+    return request.get("network") or str(parse_subnet(request["source"], "source of the masquerade"))
+
+
+def _want_masquerade(topology: Topology, request: Request) -> Masquerade:
+    to_source = None
+    if request.get("to_source"):
+        to_source = parse_address(request["to_source"], "to_source of the masquerade")
+    if not request.get("network"):
+        source = parse_subnet(request["source"], "source of the masquerade")
+        interface = request.get("except_out_interface") or ""
+        if interface:
+            valid_interface_name(interface, "except_out_interface of the masquerade")
+        wanted = Masquerade(source=source, except_out_interface=interface, to_source=to_source)
+        families = frozenset((source.version,))
+    else:
+        network = known_network(topology, request["network"], "masquerade")
+        if network.mode != "nat":
+            raise InputError(
+                "Cannot masquerade network %s: its mode is %s, and only a network of mode nat hides its addresses. "
+                "Change the mode first." % (network.name, network.mode)
+            )
+        wanted = Masquerade(network=network.name, to_source=to_source)
+        families = network.families
+    if to_source is not None and to_source.version not in families:
+        raise InputError(
+            "Cannot masquerade %s to %s: it has no IPv%d subnet. Choose a source address of its own family."
+            % (wanted.name, to_source, to_source.version)
+        )
+    return wanted

@@ -1,0 +1,222 @@
+#!/usr/bin/python
+# Copyright (c) 2026, bridgeport.net contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: port_publish
+short_description: Publish ports of endpoints on the host
+version_added: 0.1.0
+author: bridgeport.net contributors (@bridgeport-net)
+description:
+  - Leads connections to ports of the host to ports of an endpoint, as C(docker run -p) does. However many ports there
+    are, it is one listing and one transaction of the firewall.
+  - A published port can be reached from outside, from the host, from 127.0.0.1, and from every endpoint, its own
+    included. The endpoint's own address cannot be reached from outside the host.
+  - Nothing is changed if a port collides with another publish, or a process of the host has it; both are named.
+extends_documentation_fragment:
+  - bridgeport.net._attributes
+  - bridgeport.net._attributes.writing
+options:
+  endpoint:
+    description:
+      - Endpoint whose ports are published.
+    type: str
+  publishes:
+    description:
+      - The ports of several endpoints in one call. Each entry has the options of a single endpoint.
+    type: list
+    elements: dict
+    suboptions:
+      endpoint:
+        description:
+          - Endpoint whose ports are published.
+        type: str
+        required: true
+      ports: &ports
+        description:
+          - Ports in Docker's grammar, C([HOST_ADDRESS:][HOST_PORT[-LAST]:]PORT[-LAST][/tcp|udp|sctp]), or as
+            dictionaries with the keys C(host_address), C(host_port), C(port) and C(protocol).
+          - Quote them. YAML reads an unquoted C(22:22) as a number in base 60.
+          - Without a host address the port is published on every host address, IPv4 and IPv6, as far as the endpoint
+            has addresses of both.
+          - Without a host port a free one is chosen once and then kept. A range of host ports for one endpoint port
+            means one out of that range.
+          - In a network of mode V(routed) the host part is ignored and the endpoint's own port is opened.
+          - With O(state=absent), the ports to unpublish; omitted, all of the endpoint.
+        type: list
+        elements: raw
+      publish_all: &publish_all
+        description:
+          - Publish each exposed port of the endpoint that O(publishes[].ports) does not mention on a free host port.
+        type: bool
+        default: false
+      sources: &sources
+        description:
+          - Networks that alone may connect. Not part of this release; a value is refused.
+        type: list
+        elements: str
+      loopback: &loopback
+        description:
+          - How the host itself reaches the port at 127.0.0.1.
+          - V(nat) translates it like any other address. V(none) leaves 127.0.0.1 to the host's own services.
+          - V(proxy) is not part of this release and is refused.
+          - The kernel cannot translate C(::1); connections to it are refused at once.
+        type: str
+        choices: [nat, proxy, none]
+        default: nat
+  ports: *ports
+  publish_all: *publish_all
+  sources: *sources
+  loopback: *loopback
+  prune:
+    description:
+      - Unpublish those ports of the named endpoints that are not listed.
+    type: bool
+    default: false
+seealso:
+  - module: bridgeport.net.veth_endpoint
+"""
+
+EXAMPLES = r"""
+---
+- name: Publish port 5000 of web as port 80 of the host
+  bridgeport.net.port_publish:
+    endpoint: web
+    ports:
+      - "80:5000"
+
+- name: Publish the ports of several endpoints, and nothing else of them
+  bridgeport.net.port_publish:
+    prune: true
+    publishes:
+      - endpoint: web
+        ports:
+          - "80:5000"
+          - "127.0.0.1:8443:443/tcp"
+      - endpoint: media
+        ports:
+          - "6000-6010:6000-6010/udp"
+          - "9000"
+
+- name: Unpublish all ports of an endpoint
+  bridgeport.net.port_publish:
+    endpoint: media
+    state: absent
+"""
+
+RETURN = r"""
+ports:
+  description: All published ports of the named endpoints as they are after the run.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    endpoint:
+      description: The endpoint.
+      type: str
+      sample: web
+    host_address:
+      description: The host address; empty for every one.
+      type: str
+      sample: ""
+    host_port:
+      description: The host port; 0 in a routed network, where the endpoint's own port is open.
+      type: int
+      sample: 80
+    endpoint_port:
+      description: The endpoint's port.
+      type: int
+      sample: 5000
+    protocol:
+      description: The protocol.
+      type: str
+      sample: tcp
+    asked:
+      description: First and last host port that were asked for; 0 and 0 for any free one.
+      type: list
+      elements: int
+      sample: [80, 80]
+    loopback:
+      description: How 127.0.0.1 on the host reaches the port.
+      type: str
+      sample: nat
+    sources:
+      description: Networks that alone may connect; empty for all.
+      type: list
+      elements: str
+      sample: []
+actions:
+  description: What the run did, or in check mode would do, one sentence for each change.
+  returned: success
+  type: list
+  elements: str
+  sample: ["Publish *:80/tcp to port 5000 of endpoint web."]
+topology:
+  description: The topology that a run would lead to, to be passed on in O(assume).
+  returned: in check mode
+  type: dict
+  sample: {networks: [], endpoints: [], publishes: [], masquerades: []}
+"""
+
+import typing as t
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.bridgeport.net.plugins.module_utils._ansible import (
+    assume_option,
+    entries_of,
+    run_module,
+    state_option,
+)
+from ansible_collections.bridgeport.net.plugins.module_utils._codec import describe_publish
+from ansible_collections.bridgeport.net.plugins.module_utils._engine import Outcome, Touched
+from ansible_collections.bridgeport.net.plugins.module_utils._facts import HostFacts
+from ansible_collections.bridgeport.net.plugins.module_utils._topology import Topology
+from ansible_collections.bridgeport.net.plugins.module_utils._want_rules import want_publishes, without_publishes
+
+
+def publish_options(endpoint_required: bool) -> dict[str, t.Any]:
+    """The argument spec of one endpoint's publishes."""
+    return {
+        "endpoint": {"type": "str", "required": endpoint_required},
+        "ports": {"type": "list", "elements": "raw"},
+        "publish_all": {"type": "bool", "default": False},
+        "sources": {"type": "list", "elements": "str"},
+        "loopback": {"type": "str", "choices": ["nat", "proxy", "none"], "default": "nat"},
+    }
+
+
+def main() -> None:
+    options = publish_options(False)
+    module = AnsibleModule(
+        argument_spec={
+            **options,
+            "publishes": {"type": "list", "elements": "dict", "options": publish_options(True)},
+            "prune": {"type": "bool", "default": False},
+            "state": state_option(),
+            "assume": assume_option(),
+        },
+        required_one_of=[("endpoint", "publishes")],
+        mutually_exclusive=[(option, "publishes") for option in ("endpoint", "ports", "sources")],
+        supports_check_mode=True,
+    )
+    entries = entries_of(module, "publishes", "endpoint", options)
+    names = {entry["endpoint"] for entry in entries}
+    present = module.params["state"] == "present"
+
+    def decide(topology: Topology, facts: HostFacts) -> Topology:
+        if present:
+            return want_publishes(topology, entries, facts, module.params["prune"])
+        return without_publishes(topology, entries)
+
+    def describe(outcome: Outcome) -> dict[str, t.Any]:
+        there = sorted(publish for publish in outcome.after.publishes.values() if publish.endpoint in names)
+        return {"ports": [describe_publish(publish) for publish in there]}
+
+    run_module(module, decide, Touched(), describe)
+
+
+if __name__ == "__main__":
+    main()
