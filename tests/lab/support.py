@@ -1,0 +1,134 @@
+# Copyright (c) 2026, bridgeport.net contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Runs the collection's modules and playbooks on lab hosts."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hostlab import Host, Lab
+
+ROOT = Path(__file__).resolve().parents[2]
+COLLECTIONS = ROOT / ".ansible" / "collections"
+BIN = Path(sys.executable).parent
+RUNNER = Path(__file__).with_name("run_module.py")
+
+
+@dataclass(frozen=True)
+class Interpreter:
+    """A Python of the managed host: its name in test ids, its path, and where it finds Ansible and the collection."""
+
+    name: str
+    path: str
+    python_path: str
+
+
+def interpreters(scratch: Path) -> list[Interpreter]:
+    """Debian's own Python with python3-pyroute2, and this one with the newest pyroute2."""
+    import ansible
+
+    # Debian's Python gets Ansible's module_utils from here, but not this environment's newer pyroute2.
+    alone = scratch / "ansible-alone"
+    alone.mkdir(parents=True, exist_ok=True)
+    link = alone / "ansible"
+    if not link.is_symlink():
+        link.symlink_to(Path(ansible.__file__).parent)
+    return [
+        Interpreter("debian", "/usr/bin/python3", f"{alone}:{COLLECTIONS}"),
+        Interpreter("pypi", sys.executable, str(COLLECTIONS)),
+    ]
+
+
+class Modules:
+    """The collection's modules on one host, each run in a process of its own."""
+
+    def __init__(self, host: Host, interpreter: Interpreter) -> None:
+        self.host = host
+        self.interpreter = interpreter
+
+    def command(self, name: str) -> list[str]:
+        """The command line that runs a module."""
+        return ["env", f"PYTHONPATH={self.interpreter.python_path}", self.interpreter.path, str(RUNNER), name]
+
+    def arguments(self, check: bool, **options: Any) -> str:
+        """The module's standard input."""
+        return json.dumps({**options, "_ansible_check_mode": check, "_ansible_diff": True})
+
+    def run(self, name: str, /, check: bool = False, **options: Any) -> dict[str, Any]:
+        """Run a module and return its result, a failed one too.
+
+        :raises AssertionError: it printed anything but one JSON object, for example a traceback.
+        """
+        done = self.host.run(self.command(name), check=False, input=self.arguments(check, **options), timeout=120)
+        try:
+            result = json.loads(done.stdout)
+        except ValueError:
+            raise AssertionError(f"{name} printed no result: {done.stdout}{done.stderr}") from None
+        assert isinstance(result, dict)
+        assert "Traceback" not in done.stdout + done.stderr, done.stdout + done.stderr
+        return result
+
+    def ok(self, name: str, /, check: bool = False, **options: Any) -> dict[str, Any]:
+        """Run a module that must not fail."""
+        result = self.run(name, check, **options)
+        assert not result.get("failed"), result
+        return result
+
+    def refused(self, name: str, /, **options: Any) -> str:
+        """Run a module that must fail, in check mode and for real, with one message and nothing changed; returns it."""
+        before = self.host.snapshot()
+        messages = []
+        for check in (True, False):
+            result = self.run(name, check, **options)
+            assert result.get("failed") is True, result
+            messages.append(result["msg"])
+        assert messages[0] == messages[1]
+        assert self.host.snapshot() == before
+        message = messages[0]
+        assert message.startswith("Cannot ") and message.endswith(".") and "\n" not in message, message
+        return str(message)
+
+
+def playbook(lab: Lab, *arguments: str, hosts: dict[str, list[str]] | None = None) -> subprocess.CompletedProcess[str]:
+    """Run ansible-playbook against the lab's hosts, with this checkout as the collection."""
+    inventory = lab.directory / "inventory.yml"
+    lab.write_inventory(
+        inventory, hosts or {"bridgeport_hosts": ["host"]}, {"ansible_python_interpreter": "/usr/bin/python3"}
+    )
+    return subprocess.run(
+        [str(BIN / "ansible-playbook"), "-i", str(inventory), *arguments],
+        env=ansible_environment(COLLECTIONS),
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+
+def ansible_environment(collections: Path) -> dict[str, str]:
+    """The environment in which Ansible finds the collection and the lab's connection plugin."""
+    return {
+        **os.environ,
+        "ANSIBLE_HOME": str(ROOT / ".ansible"),
+        "ANSIBLE_COLLECTIONS_PATH": str(collections),
+        "ANSIBLE_CONNECTION_PLUGINS": str(Path(__file__).parent / "connection_plugins"),
+        "ANSIBLE_INJECT_FACT_VARS": "false",
+        "ANSIBLE_NOCOLOR": "1",
+        "ANSIBLE_FORCE_COLOR": "0",
+        "ANSIBLE_LOCALHOST_WARNING": "false",
+        "LC_ALL": "C.UTF-8",
+    }
+
+
+def recap(output: str, host: str = "host") -> dict[str, int]:
+    """The play recap's numbers for one host."""
+    line = [line for line in output.splitlines() if line.startswith(host + " ") and "ok=" in line][-1]
+    return {key: int(value) for key, value in (word.split("=") for word in line.split() if "=" in word)}
