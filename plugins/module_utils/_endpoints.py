@@ -111,6 +111,7 @@ def _add_pairs(host: Socket, sites: t.Sequence[_Site]) -> None:
             "add",
             ifname=state.host_interface,
             kind="veth",
+            address=state.host_mac,
             mtu=state.mtu,
             master=index_of(state.bridge, site.attempt),
             peer=peer,

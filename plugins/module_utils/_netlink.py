@@ -14,6 +14,7 @@ with a sequence number of its own, and the acknowledgements are matched back to 
 from __future__ import annotations
 
 import errno
+import functools
 import os
 import socket
 import struct
@@ -104,11 +105,16 @@ class Request(t.NamedTuple):
     message: bytearray
 
 
+@functools.lru_cache(maxsize=None)
+def _encoder() -> t.Any:
+    # One for the whole process: from pyroute2 0.9 on each of them has an event loop and its files.
+    return IPBatch()
+
+
 class Batch:
     """Requests collected to be sent together."""
 
     def __init__(self) -> None:
-        self._encoder = IPBatch()
         self.requests: list[Request] = []
 
     def add(self, attempt: str, method: str, *args: str, tolerate: tuple[int, ...] = (), **options: t.Any) -> None:
@@ -118,9 +124,10 @@ class Batch:
         :param method: the pyroute2 call, for example ``link``; ``args`` and ``options`` are its own.
         :param tolerate: errnos that mean that the work was done already.
         """
-        self._encoder.reset()
-        getattr(self._encoder, method)(*args, **options)
-        self.requests.append(Request(attempt, tolerate, bytearray(self._encoder.batch)))
+        encoder = _encoder()
+        encoder.reset()
+        getattr(encoder, method)(*args, **options)
+        self.requests.append(Request(attempt, tolerate, bytearray(encoder.batch)))
 
     def send(self, sock: Socket) -> None:
         """Send all that was collected and wait for every answer.

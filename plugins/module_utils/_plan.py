@@ -192,7 +192,7 @@ class _Planner:
         # A bridge that this plan creates takes its ports back itself.
         if bridge is not None and link.master != bridge.index:
             yield SetLink(subject, "", link.name, "master", link.master or None, wanted.bridge)
-        settings = {"mtu": wanted.mtu, "alias": wanted.alias, "hairpin": True, "isolated": wanted.isolated, "up": True}
+        settings = {"mac": wanted.host_mac, "mtu": wanted.mtu, "alias": wanted.alias, "hairpin": True, "isolated": wanted.isolated, "up": True}
         yield from _link_changes(subject, "", link, settings)
 
     def _inside(self, subject: tuple[str, str], wanted: EndpointState, inside: Inside) -> t.Iterator[Change]:

@@ -102,6 +102,8 @@ def _from_text(text: str, owner: str) -> PortFields:
     elif ":" in body:
         head, _colon, port = body.rpartition(":")
         address, colon, host = head.rpartition(":")
+        if ":" in address:
+            raise _wrong(text, owner, "an IPv6 address needs brackets", _HINT)
         if colon or address:
             address = _parse_host_address(address, text, owner)
     return PortFields(

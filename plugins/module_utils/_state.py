@@ -12,7 +12,7 @@ import typing as t
 from dataclasses import dataclass, field
 from ipaddress import IPv4Interface, IPv6Interface, ip_interface, ip_network
 
-from ._model import Address, Endpoint, Network, Subnet
+from ._model import Address, Endpoint, Network, Subnet, derived_mac
 from ._nft_table import Table
 from ._topology import Topology
 
@@ -94,6 +94,7 @@ class EndpointState:
     host_interface: str
     interface: str
     mac: str
+    host_mac: str
     mtu: int
     isolated: bool
     addresses: tuple[InterfaceAddress, ...]
@@ -174,6 +175,8 @@ def endpoint_state(topology: Topology, endpoint: Endpoint) -> EndpointState:
         host_interface=endpoint.host_interface,
         interface=endpoint.interface,
         mac=endpoint.mac,
+        # Stable, so that nothing that learned it has to learn anew when the pair is replaced.
+        host_mac=derived_mac("host", endpoint.name),
         mtu=network.mtu,
         isolated=not network.icc,
         addresses=tuple(addresses),

@@ -1,0 +1,122 @@
+# Copyright (c) 2026, bridgeport.net contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Topologies and observations that several tests share."""
+
+from __future__ import annotations
+
+import typing as t
+from ipaddress import ip_interface, ip_network
+
+import pytest
+
+from ansible_collections.bridgeport.net.plugins.module_utils._errors import BridgeportError, InputError
+from ansible_collections.bridgeport.net.plugins.module_utils._facts import StaticFacts
+from ansible_collections.bridgeport.net.plugins.module_utils._nft_table import render_table
+from ansible_collections.bridgeport.net.plugins.module_utils._ruleset import rules_of
+from ansible_collections.bridgeport.net.plugins.module_utils._state import (
+    FileState,
+    Inside,
+    InterfaceAddress,
+    Link,
+    Observed,
+    bridge_state,
+    endpoint_state,
+    files_of,
+)
+from ansible_collections.bridgeport.net.plugins.module_utils._topology import Topology
+from ansible_collections.bridgeport.net.plugins.module_utils._want_endpoints import want_endpoints
+from ansible_collections.bridgeport.net.plugins.module_utils._want_networks import want_networks
+from ansible_collections.bridgeport.net.plugins.module_utils._want_rules import want_masquerades, want_publishes
+
+Request = t.Dict[str, t.Any]
+
+FACTS = StaticFacts()
+LAN: Request = {"name": "lan0", "subnets": ["10.0.0.0/24"]}
+DUAL: Request = {"name": "dual0", "subnets": ["10.0.1.0/24", "fd00:1::/64"]}
+WEB: Request = {"name": "web", "network": "lan0"}
+BOTH: Request = {"name": "both", "network": "dual0"}
+
+
+def refused(call: t.Callable[[], object], *parts: str, kind: type[BridgeportError] = InputError) -> str:
+    """Check that a call is refused in full sentences that name all ``parts``, and return them."""
+    with pytest.raises(kind) as caught:
+        call()
+    assert type(caught.value) is kind
+    text = str(caught.value)
+    assert text.startswith("Cannot ")
+    assert text.endswith(".")
+    assert "\n" not in text
+    assert [part for part in parts if part not in text] == [], text
+    return text
+
+
+def decided(
+    networks: t.Sequence[Request] = (),
+    endpoints: t.Sequence[Request] = (),
+    publishes: t.Sequence[Request] = (),
+    masquerades: t.Sequence[Request] = (),
+    facts: StaticFacts = FACTS,
+) -> Topology:
+    """The topology that the requests lead to on an empty host."""
+    topology = want_networks(Topology(), networks, facts)
+    topology = want_endpoints(topology, endpoints)
+    topology = want_publishes(topology, publishes, facts)
+    return want_masquerades(topology, masquerades)
+
+
+def observed(topology: Topology) -> Observed:
+    """A host that holds exactly what a topology asks for."""
+    links: dict[str, Link] = {}
+    addresses: dict[str, frozenset[InterfaceAddress]] = {}
+    namespaces: dict[str, Inside] = {}
+    sysctls: dict[str, str | None] = {"net.ipv4.ip_forward": "0", "net.ipv6.conf.all.forwarding": "0"}
+    for network in topology.networks.values():
+        bridge = bridge_state(topology, network)
+        links[bridge.name] = Link(
+            10 + len(links), bridge.name, "bridge", bridge.mac, bridge.mtu, True, bridge.alias, 0, False, False
+        )
+        addresses[bridge.name] = frozenset(bridge.addresses)
+        sysctls.update(bridge.sysctls)
+        if not network.sealed:
+            sysctls["net.ipv4.ip_forward"] = "1" if 4 in network.families else sysctls["net.ipv4.ip_forward"]
+            if 6 in network.families:
+                sysctls["net.ipv6.conf.all.forwarding"] = "1"
+    for endpoint in topology.endpoints.values():
+        state = endpoint_state(topology, endpoint)
+        master = links[state.bridge].index
+        links[state.host_interface] = Link(
+            10 + len(links),
+            state.host_interface,
+            "veth",
+            state.host_mac,
+            state.mtu,
+            True,
+            state.alias,
+            master,
+            True,
+            state.isolated,
+        )
+        namespaces[endpoint.name] = Inside(
+            links={
+                "lo": Link(1, "lo", "", "00:00:00:00:00:00", 65536, True, "", 0, False, False),
+                state.interface: Link(2, state.interface, "veth", state.mac, state.mtu, True, "", 0, False, False),
+            },
+            addresses={
+                "lo": frozenset({ip_interface("127.0.0.1/8")}),
+                state.interface: frozenset(state.addresses),
+            },
+            routes=frozenset(state.routes),
+            sysctls=dict(state.sysctls),
+        )
+    files: dict[str, FileState] = {
+        path: state for path, (_owner, state) in files_of(topology, topology.networks, topology.endpoints).items()
+    }
+    tables = {version: render_table(rules) for version, rules in rules_of(topology).items()}
+    return Observed(links, addresses, namespaces, sysctls, files, tables)
+
+
+def on_link(*routes: tuple[str, str]) -> StaticFacts:
+    """A host with on-link routes, each a subnet and its interface."""
+    return StaticFacts(on_link=[(ip_network(subnet), interface) for subnet, interface in routes])

@@ -1,0 +1,178 @@
+# Copyright (c) 2026, bridgeport.net contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The topology as JSON and back."""
+
+from __future__ import annotations
+
+import copy
+import json
+import typing as t
+
+import pytest
+from samples import DUAL, LAN, WEB, decided
+
+from ansible_collections.bridgeport.net.plugins.module_utils._codec import (
+    describe_endpoint,
+    describe_masquerade,
+    describe_network,
+    describe_publish,
+    topology_from_json,
+    topology_to_json,
+)
+from ansible_collections.bridgeport.net.plugins.module_utils._errors import RecordError
+from ansible_collections.bridgeport.net.plugins.module_utils._topology import Topology
+
+FULL = decided(
+    [
+        {**LAN, "mtu": 1400, "mac": "02:42:00:00:00:01", "icc": False, "trusted_interfaces": ["eth1", "eth0"]},
+        {**DUAL, "allocate_from": ["10.0.1.128/25"], "gateways": ["fd00:1::9"]},
+    ],
+    [
+        {**WEB, "mac": "02:42:00:00:00:02"},
+        {
+            "name": "full",
+            "network": "dual0",
+            "mac": "02:42:00:00:00:03",
+            "interface": "ens3",
+            "default_route": False,
+            "routes": [{"destination": "10.9.0.0/16", "via": "10.0.1.1"}, {"destination": "fd09::/64"}],
+            "expose": ["53/udp", 5000],
+            "sysctls": {"net.ipv4.tcp_syncookies": 1, "net.core.somaxconn": "4096"},
+            "nameservers": ["192.0.2.53", "2001:db8::53"],
+            "search": ["example.org"],
+            "aliases": ["www"],
+        },
+    ],
+    [{"endpoint": "full", "ports": ["127.0.0.1:8443:443", "8000-8010:80/udp", "9000"]}],
+    [{"network": "lan0"}, {"source": "10.50.0.0/24", "except_out_interface": "br9", "to_source": "203.0.113.7"}],
+)
+
+
+def test_every_property_survives_the_file() -> None:
+    assert topology_from_json(json.loads(json.dumps(topology_to_json(FULL)))) == FULL
+
+
+def test_empty_topology_survives_the_file() -> None:
+    written = topology_to_json(Topology())
+    assert written == {"networks": [], "endpoints": [], "publishes": [], "masquerades": []}
+    assert topology_from_json(written) == Topology()
+
+
+def test_order_of_the_file_does_not_depend_on_the_order_of_requests() -> None:
+    one = decided([LAN, DUAL], [WEB], [{"endpoint": "web", "ports": ["80:80", "81:81"]}])
+    other = decided([DUAL, LAN], [WEB], [{"endpoint": "web", "ports": ["81:81", "80:80"]}])
+    assert json.dumps(topology_to_json(one)) == json.dumps(topology_to_json(other))
+
+
+def test_network_is_described_under_the_names_of_its_options() -> None:
+    assert describe_network(FULL.networks["dual0"]) == {
+        "name": "dual0",
+        "subnets": ["10.0.1.0/24", "fd00:1::/64"],
+        "gateways": ["10.0.1.1", "fd00:1::9"],
+        "allocate_from": ["10.0.1.128/25"],
+        "mode": "nat",
+        "icc": True,
+        "mtu": 1500,
+        "mac": "02:42:13:09:11:bd",
+        "trusted_interfaces": [],
+    }
+
+
+def test_endpoint_is_described_with_its_namespace_and_host_interface() -> None:
+    assert describe_endpoint(FULL.endpoints["full"]) == {
+        "name": "full",
+        "network": "dual0",
+        "addresses": ["10.0.1.128", "fd00:1::1"],
+        "mac": "02:42:00:00:00:03",
+        "interface": "ens3",
+        "host_interface": "bp-full",
+        "namespace": "/run/netns/full",
+        "default_route": False,
+        "routes": [{"destination": "10.9.0.0/16", "via": "10.0.1.1"}, {"destination": "fd09::/64", "via": None}],
+        "expose": ["53/udp", "5000/tcp"],
+        "sysctls": {"net.core.somaxconn": "4096", "net.ipv4.tcp_syncookies": "1"},
+        "nameservers": ["192.0.2.53", "2001:db8::53"],
+        "search": ["example.org"],
+        "aliases": ["www"],
+    }
+
+
+def test_publish_is_described_with_what_was_asked_and_what_it_got() -> None:
+    assert [describe_publish(publish) for publish in FULL.publishes_of("full")] == [
+        {
+            "endpoint": "full",
+            "host_address": address,
+            "host_port": host_port,
+            "endpoint_port": port,
+            "protocol": protocol,
+            "asked": asked,
+            "loopback": "nat",
+            "sources": [],
+        }
+        for address, host_port, port, protocol, asked in [
+            ("", 8000, 80, "udp", [8000, 8010]),
+            ("127.0.0.1", 8443, 443, "tcp", [8443, 8443]),
+            ("", 49153, 9000, "tcp", [0, 0]),
+        ]
+    ]
+
+
+def test_masquerade_is_described_without_what_does_not_apply() -> None:
+    assert describe_masquerade(FULL.masquerades["lan0"]) == {"network": "lan0"}
+    assert describe_masquerade(FULL.masquerades["10.50.0.0/24"]) == {
+        "source": "10.50.0.0/24",
+        "except_out_interface": "br9",
+        "to_source": "203.0.113.7",
+    }
+
+
+def damaged(change: t.Callable[[t.Any], object]) -> t.Any:
+    data = copy.deepcopy(topology_to_json(FULL))
+    change(data)
+    return data
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda data: data.pop("networks"),
+        lambda data: data.update(endpoints=None),
+        lambda data: data.update(publishes=["80:80"]),
+        lambda data: data["networks"][0].pop("mtu"),
+        lambda data: data["networks"][0].update(subnets=["10.0.0.1/24"]),
+        lambda data: data["networks"][0].update(mtu="large"),
+        lambda data: data["networks"][0].update(gateways=["gateway"]),
+        lambda data: data["endpoints"][0].update(addresses=["10.0.0"]),
+        lambda data: data["endpoints"][0].update(sysctls=[]),
+        lambda data: data["endpoints"][0].update(routes=[{"destination": "10.0.0.0/8"}]),
+        lambda data: data["endpoints"][0].update(expose=["http/tcp"]),
+        lambda data: data["publishes"][0].update(asked=[80]),
+        lambda data: data["publishes"][0].update(host_port=None),
+        lambda data: data["masquerades"][0].update(to_source="me"),
+    ],
+)
+def test_damaged_record_is_refused(change: t.Callable[[t.Any], object]) -> None:
+    with pytest.raises(RecordError):
+        topology_from_json(damaged(change))
+
+
+@pytest.mark.parametrize("data", [None, [], "", 5, {}])
+def test_something_else_than_a_topology_is_refused(data: object) -> None:
+    with pytest.raises(RecordError):
+        topology_from_json(data)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda data: data["endpoints"][1].update(network="gone"), "endpoint web names the network gone, which is not there"),
+        (lambda data: data["publishes"][0].update(endpoint="gone"), "a publish names the endpoint gone, which is not there"),
+        (lambda data: data["masquerades"][1].update(network="gone"), "a masquerade names the network gone, which is not there"),
+    ],
+)
+def test_reference_into_nothing_is_refused_by_name(change: t.Callable[[t.Any], object], words: str) -> None:
+    with pytest.raises(RecordError) as caught:
+        topology_from_json(damaged(change))
+    assert str(caught.value) == words

@@ -1,0 +1,168 @@
+# Copyright (c) 2026, bridgeport.net contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A table as ``nft -j`` prints it, read back."""
+
+from __future__ import annotations
+
+import typing as t
+
+import pytest
+from nft_interpreter import listing
+from samples import BOTH, DUAL, decided
+
+from ansible_collections.bridgeport.net.plugins.module_utils._nft_table import (
+    Chain,
+    Table,
+    parse_table,
+    render_table,
+    same,
+)
+from ansible_collections.bridgeport.net.plugins.module_utils._ruleset import rules_of
+
+# What nft 1.0.6 printed for the table of one network docker0 (172.17.0.0/16) with 80:5000 and 127.0.0.1:8443:443
+# published, expressions left out, and of the chains those that a listing shows in each way.
+PRINTED: list[dict[str, t.Any]] = [
+    {"metainfo": {"version": "1.0.6", "release_name": "Lester Gooch #5", "json_schema_version": 1}},
+    {"table": {"family": "ip", "name": "bridgeport", "handle": 1}},
+    {
+        "map": {
+            "family": "ip",
+            "name": "published",
+            "table": "bridgeport",
+            "type": ["inet_proto", "inet_service"],
+            "handle": 1,
+            "map": "ipv4_addr . inet_service",
+            "elem": [[{"elem": {"val": {"concat": ["tcp", 80]}, "comment": "web"}}, {"concat": ["172.17.0.2", 5000]}]],
+        }
+    },
+    {
+        "map": {
+            "family": "ip",
+            "name": "published_at",
+            "table": "bridgeport",
+            "type": ["ipv4_addr", "inet_proto", "inet_service"],
+            "handle": 2,
+            "map": "ipv4_addr . inet_service",
+            "elem": [
+                [
+                    {"elem": {"val": {"concat": ["127.0.0.1", "tcp", 8443]}, "comment": "web"}},
+                    {"concat": ["172.17.0.2", 443]},
+                ]
+            ],
+        }
+    },
+    {
+        "set": {
+            "family": "ip",
+            "name": "open_ports",
+            "table": "bridgeport",
+            "type": ["ipv4_addr", "inet_proto", "inet_service"],
+            "handle": 3,
+            "elem": [{"concat": ["172.17.0.2", "tcp", 443]}, {"concat": ["172.17.0.2", "tcp", 5000]}],
+        }
+    },
+    {
+        "set": {
+            "family": "ip",
+            "name": "silent_loopback",
+            "table": "bridgeport",
+            "type": ["inet_proto", "inet_service"],
+            "handle": 4,
+        }
+    },
+    {
+        "set": {
+            "family": "ip",
+            "name": "guarded",
+            "table": "bridgeport",
+            "type": "ipv4_addr",
+            "handle": 5,
+            "flags": ["interval"],
+            "elem": [{"prefix": {"addr": "172.17.0.0", "len": 16}}],
+        }
+    },
+    {
+        "map": {
+            "family": "ip",
+            "name": "to_network",
+            "table": "bridgeport",
+            "type": "ifname",
+            "handle": 6,
+            "map": "verdict",
+            "elem": [["docker0", {"jump": {"target": "to_docker0"}}]],
+        }
+    },
+    {
+        "map": {
+            "family": "ip",
+            "name": "from_network",
+            "table": "bridgeport",
+            "type": "ifname",
+            "handle": 7,
+            "map": "verdict",
+        }
+    },
+    {"chain": {"family": "ip", "table": "bridgeport", "name": "publish", "handle": 14}},
+    {
+        "chain": {
+            "family": "ip",
+            "table": "bridgeport",
+            "name": "prerouting",
+            "handle": 15,
+            "type": "nat",
+            "hook": "prerouting",
+            "prio": -100,
+            "policy": "accept",
+        }
+    },
+    {
+        "rule": {
+            "family": "ip",
+            "table": "bridgeport",
+            "chain": "prerouting",
+            "handle": 43,
+            "comment": "only what is addressed to this host #be4b89a6",
+            "expr": [{"jump": {"target": "publish"}}],
+        }
+    },
+    {"rule": {"family": "ip", "table": "bridgeport", "chain": "publish", "handle": 44, "expr": [{"accept": None}]}},
+]
+
+
+def docker0() -> Table:
+    topology = decided(
+        [{"name": "docker0", "subnets": ["172.17.0.0/16"]}],
+        [{"name": "web", "network": "docker0"}],
+        [{"endpoint": "web", "ports": ["80:5000", "127.0.0.1:8443:443"]}],
+    )
+    return render_table(rules_of(topology)[4])
+
+
+def test_printed_listing_is_read_as_it_was_rendered() -> None:
+    read, rendered = parse_table(4, PRINTED), docker0()
+    assert read.exists
+    assert read.sets == rendered.sets
+    assert read.elements == rendered.elements
+    assert read.chains["prerouting"].hook == ("nat", "prerouting", -100) == rendered.chains["prerouting"].hook
+    assert read.chains["prerouting"].comments == rendered.chains["prerouting"].comments
+    assert read.chains["publish"] == Chain("publish", None, (("", ""),))
+
+
+def test_map_data_that_is_printed_as_a_list_is_read_alike() -> None:
+    printed = [{"map": {**PRINTED[2]["map"], "map": ["ipv4_addr", "inet_service"]}}]
+    assert parse_table(4, printed).sets == {"published": "inet_proto . inet_service : ipv4_addr . inet_service"}
+
+
+def test_listing_without_a_table_is_no_table() -> None:
+    assert parse_table(4, PRINTED[:1]) == Table(4)
+
+
+@pytest.mark.parametrize("version", [4, 6])
+@pytest.mark.parametrize("ports", [[], ["80:80"], ["[2001:db8::1]:80:80", "127.0.0.1:80:80", "53:53/udp"]])
+def test_rendered_table_is_recognised_in_its_listing(version: int, ports: list[str]) -> None:
+    sealed = {"name": "back", "subnets": ["10.9.0.0/24", "fd09::/64"], "mode": "internal"}
+    publishes = [{"endpoint": "both", "ports": ports}]
+    wanted = render_table(rules_of(decided([DUAL, sealed], [BOTH], publishes, [{"network": "dual0"}]))[version])
+    assert same(parse_table(version, listing(wanted)), wanted)

@@ -1,0 +1,288 @@
+# Copyright (c) 2026, bridgeport.net contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The nftables shape of the rules: what is rendered, read back, compared and written."""
+
+from __future__ import annotations
+
+import typing as t
+from dataclasses import replace
+
+import pytest
+from nft_interpreter import Kernel
+from samples import BOTH, DUAL, LAN, WEB, Request, decided
+
+from ansible_collections.bridgeport.net.plugins.module_utils._nft_table import (
+    Chain,
+    Element,
+    Table,
+    drift,
+    render_table,
+    transaction,
+)
+from ansible_collections.bridgeport.net.plugins.module_utils._ruleset import rules_of
+
+SEALED: Request = {"name": "back", "subnets": ["10.9.0.0/24"], "mode": "internal", "icc": False}
+ROUTED: Request = {"name": "flat0", "subnets": ["10.8.0.0/24"], "mode": "routed"}
+
+
+def table(version: int = 4, ports: t.Sequence[str] = (), networks: t.Sequence[Request] = (DUAL,), **publish: t.Any) -> Table:
+    publishes = [{"endpoint": "both", "ports": list(ports), **publish}] if ports else []
+    return render_table(rules_of(decided(networks, [BOTH], publishes))[version])
+
+
+def texts(there: Table, chain: str) -> list[str]:
+    return [text for text, _comment in there.chains[chain].rules]
+
+
+PLAIN = table()
+EMPTY = Table(4)
+
+
+# Rendering
+
+
+def test_nothing_to_do_is_no_table() -> None:
+    assert render_table(rules_of(decided())[4]) == EMPTY
+    assert render_table(rules_of(decided([LAN], [WEB]))[6]) == Table(6)
+
+
+def test_publishes_are_elements_with_their_owner() -> None:
+    there = table(4, ["80:5000", "192.0.2.1:443:443/udp"])
+    assert list(there.elements["published"].values()) == [Element(("tcp", 80), ("10.0.1.2", 5000), "both")]
+    assert list(there.elements["published_at"].values()) == [
+        Element(("192.0.2.1", "udp", 443), ("10.0.1.2", 443), "both")
+    ]
+    assert set(there.elements["open_ports"]) == {("10.0.1.2", "tcp", 5000), ("10.0.1.2", "udp", 443)}
+    assert set(table(6, ["80:5000"]).elements["open_ports"]) == {("fd00:1::2", "tcp", 5000)}
+
+
+def test_rules_do_not_grow_with_the_publishes() -> None:
+    assert table(4, ["1-1000:1-1000"]).chains == PLAIN.chains
+
+
+def test_only_packets_to_this_host_are_translated() -> None:
+    for version in (4, 6):
+        there = table(version)
+        assert texts(there, "prerouting") == ["fib daddr type local jump publish"]
+        assert texts(there, "output")[-1] == "fib daddr type local jump publish"
+        jumps = [text for chain in there.chains.values() for text, _comment in chain.rules if "jump publish" in text]
+        assert len(jumps) == 2
+
+
+def test_loopback_addresses_are_kept_apart() -> None:
+    assert texts(PLAIN, "guard")[0] == 'iifname != "lo" ip daddr 127.0.0.0/8 drop'
+    assert texts(PLAIN, "output")[0] == "ip daddr 127.0.0.0/8 meta l4proto . th dport @silent_loopback return"
+    assert texts(table(6), "output")[0] == "ip6 daddr ::1 return"
+    assert set(table(4, ["80:80"], loopback="none").elements["silent_loopback"]) == {("tcp", 80)}
+
+
+def test_endpoints_are_guarded_but_for_routed_networks() -> None:
+    there = table(4, networks=[DUAL, SEALED, ROUTED])
+    assert set(there.elements["guarded"]) == {("10.0.1.0/24",), ("10.9.0.0/24",)}
+    assert texts(there, "closed") == [
+        'ip daddr 10.9.0.0/24 iifname { "back" } return',
+        'ip daddr 10.0.1.0/24 iifname { "dual0" } return',
+        "drop",
+    ]
+
+
+def test_trusted_interfaces_pass_the_guard() -> None:
+    there = table(4, networks=[{**DUAL, "trusted_interfaces": ["eth1", "eth0"]}])
+    assert texts(there, "closed")[0] == 'ip daddr 10.0.1.0/24 iifname { "dual0", "eth0", "eth1" } return'
+
+
+@pytest.mark.parametrize(
+    ("options", "rules"),
+    [
+        ({}, ['iifname "dual0" accept', "ip daddr . meta l4proto . th dport @open_ports accept", "drop"]),
+        ({"icc": False}, ["ip daddr . meta l4proto . th dport @open_ports accept", "drop"]),
+        ({"mode": "internal"}, ['iifname "dual0" accept', "drop"]),
+        ({"mode": "isolated", "icc": False}, ["drop"]),
+        (
+            {"mode": "routed", "icc": False},
+            ["ip daddr . meta l4proto . th dport @open_ports accept", "meta l4proto icmp accept", "drop"],
+        ),
+    ],
+)
+def test_what_may_enter_a_bridge(options: Request, rules: list[str]) -> None:
+    there = table(4, networks=[{**DUAL, **options}])
+    assert texts(there, "to_dual0") == ["ct state { established, related } accept", *rules]
+    sealed = options.get("mode") in ("internal", "isolated")
+    assert ("from_dual0" in there.chains) == sealed == (("dual0",) in there.elements["from_network"])
+
+
+@pytest.mark.parametrize(
+    ("request_", "rule"),
+    [
+        ({"network": "dual0"}, 'ip saddr 10.0.1.0/24 ip daddr != 224.0.0.0/4 oifname != { "lo", "dual0" } masquerade'),
+        (
+            {"network": "dual0", "to_source": "203.0.113.7"},
+            'ip saddr 10.0.1.0/24 ip daddr != 224.0.0.0/4 oifname != { "lo", "dual0" } snat ip to 203.0.113.7',
+        ),
+        ({"source": "10.9.0.0/24"}, 'ip saddr 10.9.0.0/24 ip daddr != 224.0.0.0/4 oifname != { "lo" } masquerade'),
+    ],
+)
+def test_masquerade_rule(request_: Request, rule: str) -> None:
+    there = render_table(rules_of(decided([DUAL], masquerades=[request_]))[4])
+    assert texts(there, "postrouting")[-1] == rule
+
+
+def test_every_rule_carries_a_comment_that_changes_with_its_text() -> None:
+    one, other = table(4), table(4, networks=[{**DUAL, "subnets": ["10.0.2.0/24", "fd00:1::/64"]}])
+    comments = [comment for there in (one, other) for chain in there.chains.values() for comment in chain.comments]
+    assert all(0 < len(comment) <= 128 for comment in comments)
+    assert one.chains["closed"].comments != other.chains["closed"].comments
+    assert one.chains["prerouting"].comments == other.chains["prerouting"].comments
+
+
+# Transactions
+
+
+def test_equal_tables_need_no_transaction() -> None:
+    for there in (EMPTY, PLAIN, table(6, ["80:80"])):
+        assert transaction(there, there) == ""
+
+
+def test_new_table_is_written_whole() -> None:
+    wanted = table(4, ["80:5000"], [DUAL, SEALED, ROUTED])
+    text = transaction(EMPTY, wanted)
+    assert text.startswith("add table ip bridgeport\n")
+    assert 'add element ip bridgeport published { tcp . 80 comment "both" : 10.0.1.2 . 5000 }\n' in text
+    assert Kernel(EMPTY).run(text) == wanted
+
+
+def test_table_that_nothing_needs_any_more_is_deleted() -> None:
+    assert transaction(PLAIN, EMPTY) == "delete table ip bridgeport\n"
+    assert transaction(EMPTY, EMPTY) == ""
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "text"),
+    [
+        (
+            ["80:80"],
+            ["80:80", "81:81"],
+            "add element ip bridgeport published { tcp . 81 comment \"both\" : 10.0.1.2 . 81 }\n"
+            "add element ip bridgeport open_ports { 10.0.1.2 . tcp . 81 }\n",
+        ),
+        (
+            ["80:80", "81:81"],
+            ["80:80"],
+            "delete element ip bridgeport published { tcp . 81 }\n"
+            "delete element ip bridgeport open_ports { 10.0.1.2 . tcp . 81 }\n",
+        ),
+        (
+            ["80:80", "81:80"],
+            ["80:80", "82:80"],
+            "delete element ip bridgeport published { tcp . 81 }\n"
+            'add element ip bridgeport published { tcp . 82 comment "both" : 10.0.1.2 . 80 }\n',
+        ),
+        (
+            ["192.0.2.1:80:80", "81:80"],
+            ["192.0.2.1:80:80", "81:80", "192.0.2.2:80:80"],
+            'add element ip bridgeport published_at { 192.0.2.2 . tcp . 80 comment "both" : 10.0.1.2 . 80 }\n',
+        ),
+    ],
+)
+def test_change_of_one_publish_touches_its_elements_only(before: list[str], after: list[str], text: str) -> None:
+    assert transaction(table(4, before), table(4, after)) == text
+
+
+def test_element_that_leads_elsewhere_is_replaced() -> None:
+    wanted = table(4, ["80:80"])
+    elements = {**wanted.elements, "published": {("tcp", 80): Element(("tcp", 80), ("10.0.1.9", 80), "both")}}
+    assert transaction(replace(wanted, elements=elements), wanted) == (
+        "delete element ip bridgeport published { tcp . 80 }\n"
+        'add element ip bridgeport published { tcp . 80 comment "both" : 10.0.1.2 . 80 }\n'
+    )
+
+
+def test_chain_with_other_rules_is_filled_again_and_no_other() -> None:
+    chain = PLAIN.chains["publish"]
+    for rules in ((), chain.rules[:1], chain.rules[::-1], (*chain.rules, ("accept", ""))):
+        there = replace(PLAIN, chains={**PLAIN.chains, "publish": replace(chain, rules=rules)})
+        text = transaction(there, PLAIN)
+        assert {line.split(" ")[4] for line in text.splitlines()} == {"publish"}
+        assert Kernel(there).run(text) == PLAIN
+
+
+def test_missing_chain_and_set_are_restored() -> None:
+    there = replace(
+        PLAIN,
+        sets={name: kind for name, kind in PLAIN.sets.items() if name != "from_network"},
+        chains={name: chain for name, chain in PLAIN.chains.items() if name != "forward"},
+    )
+    text = transaction(there, PLAIN)
+    assert "add map ip bridgeport from_network { type ifname : verdict; }\n" in text
+    assert "add chain ip bridgeport forward { type filter hook forward priority 0; policy accept; }\n" in text
+    assert Kernel(there).run(text) == PLAIN
+
+
+def test_leftovers_are_removed() -> None:
+    there = Table(
+        4,
+        True,
+        {**PLAIN.sets, "mine": "ipv4_addr", "old": "ifname : verdict"},
+        {
+            **PLAIN.elements,
+            "mine": {("192.0.2.1",): Element(("192.0.2.1",))},
+            "published": {("tcp", 22): Element(("tcp", 22), ("10.0.1.9", 22))},
+        },
+        {
+            **PLAIN.chains,
+            "one": Chain("one", None, (("jump two", "x"), ("ip saddr @mine accept", "y"))),
+            "two": Chain("two", None, (("drop", "x"),)),
+        },
+    )
+    text = transaction(there, PLAIN)
+    assert "delete element ip bridgeport published { tcp . 22 }\n" in text
+    assert "delete set ip bridgeport mine\n" in text
+    assert "delete map ip bridgeport old\n" in text
+    assert Kernel(there).run(text) == PLAIN
+
+
+def test_removed_network_takes_its_chains_along() -> None:
+    before, after = table(4, ["80:80"], [DUAL, SEALED]), table(4, ["80:80"])
+    text = transaction(before, after)
+    assert 'delete element ip bridgeport to_network { "back" }\n' in text
+    assert text.endswith("delete chain ip bridgeport to_back\ndelete chain ip bridgeport from_back\n")
+    assert Kernel(before).run(text) == after
+
+
+@pytest.mark.parametrize("hook", [None, ("filter", "forward", -1), ("filter", "input", 0)])
+def test_changed_hook_replaces_the_table(hook: tuple[str, str, int] | None) -> None:
+    there = replace(PLAIN, chains={**PLAIN.chains, "forward": replace(PLAIN.chains["forward"], hook=hook)})
+    assert transaction(there, PLAIN) == "delete table ip bridgeport\n" + transaction(EMPTY, PLAIN)
+
+
+def test_set_of_another_type_replaces_the_table() -> None:
+    there = replace(PLAIN, sets={**PLAIN.sets, "published": "inet_service : ipv4_addr . inet_service"})
+    assert transaction(there, PLAIN) == "delete table ip bridgeport\n" + transaction(EMPTY, PLAIN)
+
+
+# Drift
+
+
+def test_no_drift_no_sentence() -> None:
+    assert list(drift(PLAIN, PLAIN)) == []
+    assert list(drift(EMPTY, EMPTY)) == []
+
+
+def test_drift_is_told_in_sentences() -> None:
+    wanted = table(4, ["80:80", "81:81"])
+    assert list(drift(EMPTY, wanted)) == ["Restore the missing table ip bridgeport."]
+    assert list(drift(wanted, EMPTY)) == ["Remove the table ip bridgeport, which nothing asks for."]
+    chains = {name: chain for name, chain in wanted.chains.items() if name != "guard"}
+    chains["publish"] = replace(chains["publish"], rules=())
+    chains["mine"] = Chain("mine", None, ())
+    published = {("tcp", 80): Element(("tcp", 80), ("10.0.1.9", 80)), ("tcp", 22): Element(("tcp", 22), ("10.0.1.9", 22))}
+    there = replace(wanted, chains=chains, elements={**wanted.elements, "published": published})
+    assert list(drift(there, wanted)) == [
+        "Restore the missing chain guard of table ip bridgeport.",
+        "Remove the chain mine of table ip bridgeport, which is not ours.",
+        "Restore the changed rules of chain publish in table ip bridgeport.",
+        "Restore 2 missing or changed elements of published in table ip bridgeport.",
+        "Remove 1 elements of published in table ip bridgeport that are not ours.",
+    ]

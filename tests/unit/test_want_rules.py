@@ -1,0 +1,178 @@
+# Copyright (c) 2026, bridgeport.net contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""From what a task asks about publishes and masquerades to the topology that is wanted."""
+
+from __future__ import annotations
+
+import typing as t
+from ipaddress import ip_address, ip_network
+
+import pytest
+from samples import BOTH, DUAL, FACTS, LAN, WEB, decided, refused
+
+from ansible_collections.bridgeport.net.plugins.module_utils._model import Masquerade
+from ansible_collections.bridgeport.net.plugins.module_utils._topology import Topology
+from ansible_collections.bridgeport.net.plugins.module_utils._want_rules import (
+    masquerade_name,
+    want_masquerades,
+    want_publishes,
+    without_masquerades,
+    without_publishes,
+)
+
+HOST = decided([LAN, DUAL], [{**WEB, "expose": [5000, "53/udp"]}, {**WEB, "name": "db"}, BOTH])
+
+
+def want(topology: Topology, *ports: object, prune: bool = False, **request: t.Any) -> Topology:
+    return want_publishes(topology, [{"endpoint": "web", "ports": list(ports), **request}], FACTS, prune)
+
+
+def specs(topology: Topology, endpoint: str = "web") -> list[str]:
+    return sorted(publish.spec for publish in topology.publishes_of(endpoint))
+
+
+def numbers(topology: Topology, endpoint: str = "web") -> list[tuple[int, int, str]]:
+    return [(publish.host_port, publish.endpoint_port, publish.protocol) for publish in topology.publishes_of(endpoint)]
+
+
+def test_publishes_are_added_to_those_that_are_there() -> None:
+    topology = want(want(HOST, "80:5000"), "81:5001", "80:5000/udp")
+    assert specs(topology) == ["80:5000/tcp", "80:5000/udp", "81:5001/tcp"]
+
+
+def test_chosen_port_is_kept_when_it_is_asked_again() -> None:
+    topology = want(HOST, "9000", "8000-8010:80")
+    assert numbers(topology) == [(8000, 80, "tcp"), (49153, 9000, "tcp")]
+    assert want(topology, "9000", "8000-8010:80") == topology
+    assert want(topology, "9000") == topology
+
+
+def test_prune_unpublishes_what_is_not_listed_of_the_named_endpoints_only() -> None:
+    topology = want(want(HOST, "80:5000", "81:5001", "9000"), "90:90", endpoint="db")
+    after = want(topology, "81:5001", "9000", prune=True)
+    assert (specs(after), specs(after, "db")) == (["81:5001/tcp", "9000/tcp"], ["90:90/tcp"])
+    assert want(after, prune=True).publishes_of("web") == []
+
+
+def test_host_port_moves_to_another_endpoint_in_one_pruning_call() -> None:
+    topology = want(HOST, "80:5000")
+    requests = [{"endpoint": "web", "ports": []}, {"endpoint": "db", "ports": ["80:80"]}]
+    after = want_publishes(topology, requests, FACTS, prune=True)
+    assert (specs(after), specs(after, "db")) == ([], ["80:80/tcp"])
+
+
+def test_publish_all_gives_each_exposed_port_a_free_one() -> None:
+    topology = want(HOST, publish_all=True)
+    assert numbers(topology) == [(49153, 53, "udp"), (49154, 5000, "tcp")]
+    assert want(topology, publish_all=True) == topology
+
+
+def test_publish_all_leaves_the_ports_that_are_listed() -> None:
+    assert numbers(want(HOST, "80:5000", publish_all=True)) == [(49153, 53, "udp"), (80, 5000, "tcp")]
+
+
+def test_exposed_port_alone_is_not_published() -> None:
+    assert want(HOST).publishes == {}
+
+
+def test_loopback_can_be_changed_and_the_port_is_kept() -> None:
+    topology = want(want(HOST, "9000"), "9000", loopback="none")
+    assert [(publish.host_port, publish.loopback) for publish in topology.publishes_of("web")] == [(49153, "none")]
+
+
+@pytest.mark.parametrize(
+    ("request_", "parts"),
+    [
+        ({"endpoint": "gone", "ports": ["80:80"]}, ["endpoint gone", "does not exist", "veth_endpoint"]),
+        ({"endpoint": "web", "ports": ["80:x"]}, ["'80:x'", "endpoint web"]),
+        ({"endpoint": "web", "ports": ["80:80"], "loopback": "proxy"}, ["endpoint web", "'proxy'", "Use 'nat' or 'none'."]),
+        ({"endpoint": "web", "ports": ["80:80"], "sources": ["192.0.2.0/24"]}, ["192.0.2.0/24", "Leave 'sources' out."]),
+    ],
+)
+def test_wrong_publish_is_refused(request_: dict[str, t.Any], parts: list[str]) -> None:
+    refused(lambda: want_publishes(HOST, [request_], FACTS), *parts)
+
+
+def test_unpublish_names_the_publishes_as_they_were_asked() -> None:
+    topology = want(HOST, "80:5000", "80:5000/udp", "127.0.0.1:81:81", "9000", "6000-6002:6000-6002")
+    after = without_publishes(topology, [{"endpoint": "web", "ports": ["80:5000", "9000", "6000-6001:6000-6001", "1:1"]}])
+    assert specs(after) == ["127.0.0.1:81:81/tcp", "6002:6002/tcp", "80:5000/udp"]
+
+
+def test_unpublish_without_ports_empties_the_endpoint() -> None:
+    topology = want(want(HOST, "80:5000"), "90:90", endpoint="db")
+    after = without_publishes(topology, [{"endpoint": "web", "ports": None}])
+    assert (specs(after), specs(after, "db")) == ([], ["90:90/tcp"])
+
+
+def test_unpublish_of_what_is_not_there_changes_nothing() -> None:
+    topology = want(HOST, "80:5000")
+    requests = [{"endpoint": "web", "ports": ["81:81"]}, {"endpoint": "gone", "ports": None}, {"endpoint": "web", "ports": []}]
+    assert without_publishes(topology, requests) == topology
+
+
+def test_unpublish_with_a_wrong_port_is_refused() -> None:
+    refused(lambda: without_publishes(HOST, [{"endpoint": "web", "ports": ["x"]}]), "'x'", "endpoint web")
+
+
+# Masquerades
+
+
+def test_network_is_masqueraded() -> None:
+    after = want_masquerades(HOST, [{"network": "lan0"}])
+    assert after.masquerades == {"lan0": Masquerade(network="lan0")}
+    assert want_masquerades(after, [{"network": "lan0"}]) == after
+
+
+def test_subnet_is_masqueraded() -> None:
+    request = {"source": "10.9.0.0/24", "except_out_interface": "br9", "to_source": "203.0.113.7"}
+    assert want_masquerades(HOST, [request]).masquerades == {
+        "10.9.0.0/24": Masquerade("", ip_network("10.9.0.0/24"), "br9", ip_address("203.0.113.7"))
+    }
+
+
+def test_masquerade_is_changed_in_place() -> None:
+    topology = want_masquerades(HOST, [{"network": "lan0", "to_source": "203.0.113.7"}])
+    after = want_masquerades(topology, [{"network": "lan0", "to_source": None}])
+    assert after.masquerades["lan0"].to_source is None
+
+
+def test_fixed_source_of_either_family_serves_a_network_of_both() -> None:
+    for address in ("203.0.113.7", "2001:db8::7"):
+        after = want_masquerades(HOST, [{"network": "dual0", "to_source": address}])
+        assert after.masquerades["dual0"].to_source == ip_address(address)
+
+
+@pytest.mark.parametrize(
+    ("request_", "parts"),
+    [
+        ({"network": "lan9"}, ["masquerade network lan9", "does not exist", "Known networks: dual0, lan0"]),
+        ({"source": "10.9.0.1/24"}, ["10.9.0.1/24", "10.9.0.0/24"]),
+        ({"source": "10.9.0.0"}, ["'10.9.0.0'", "prefix length"]),
+        ({"source": "10.9.0.0/24", "except_out_interface": "an-interface-name"}, ["an-interface-name", "except_out_interface"]),
+        ({"network": "lan0", "to_source": "me"}, ["'me'", "to_source of the masquerade"]),
+        ({"network": "lan0", "to_source": "2001:db8::7"}, ["masquerade lan0 to 2001:db8::7", "no IPv6 subnet", "own family"]),
+        ({"source": "fd09::/64", "to_source": "203.0.113.7"}, ["fd09::/64", "203.0.113.7", "no IPv4 subnet"]),
+    ],
+)
+def test_wrong_masquerade_is_refused(request_: dict[str, t.Any], parts: list[str]) -> None:
+    refused(lambda: want_masquerades(HOST, [request_]), *parts)
+
+
+@pytest.mark.parametrize("mode", ["routed", "internal", "isolated"])
+def test_only_a_nat_network_is_masqueraded(mode: str) -> None:
+    topology = decided([{**LAN, "mode": mode}])
+    refused(lambda: want_masquerades(topology, [{"network": "lan0"}]), "network lan0", "its mode is %s" % mode, "Change the mode")
+
+
+def test_masquerades_are_removed_by_network_or_subnet() -> None:
+    topology = want_masquerades(HOST, [{"network": "lan0"}, {"network": "dual0"}, {"source": "10.9.0.0/24"}])
+    gone = [{"network": "lan0"}, {"source": "10.9.0.0/24", "except_out_interface": "br9"}, {"network": "never"}]
+    assert sorted(without_masquerades(topology, gone).masquerades) == ["dual0"]
+
+
+def test_masquerade_name_of_a_request() -> None:
+    assert masquerade_name({"network": "lan0", "source": None}) == "lan0"
+    assert masquerade_name({"network": None, "source": "FD09::/64"}) == "fd09::/64"
