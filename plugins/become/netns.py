@@ -80,4 +80,8 @@ class BecomeModule(BecomeBase):
             return cmd
         words = [self.get_option("become_exe") or "ip", self.get_option("become_flags") or ""]
         endpoint = shlex.quote(self.get_option("become_user") or "")
-        return "%s netns exec %s %s" % (" ".join(word for word in words if word), endpoint, self._build_success_command(cmd, shell))
+        return "%s netns exec %s %s" % (
+            " ".join(word for word in words if word),
+            endpoint,
+            self._build_success_command(cmd, shell),
+        )

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 import sys
-import tempfile
 import traceback
 import typing as t
 
@@ -24,7 +23,7 @@ from ._facts import HostFacts
 from ._netlink import PYROUTE2_PROBLEM
 from ._topology import Topology
 
-__all__ = ("assume_option", "entries_of", "fail", "find_library", "run_module", "state_option")
+__all__ = ("assume_option", "entries_of", "leave_with", "run_module", "state_option")
 
 _INTERPRETERS = ("/usr/bin/python3", "/usr/libexec/platform-python", "/usr/local/bin/python3")
 
@@ -54,30 +53,36 @@ def entries_of(module: AnsibleModule, many: str, one: str, options: t.Iterable[s
 
 def run_module(
     module: AnsibleModule, decide: Decide, touched: Touched, describe: Describe, backend: str | None = None
-) -> t.NoReturn:
+) -> None:
     """Run one request through the engine and leave the module with its result or its error."""
-    find_library(module)
-    try:
+
+    def work() -> dict[str, t.Any]:
         outcome = Engine().run(decide, touched, module.check_mode, _assumed(module), backend)
+        result: dict[str, t.Any] = {"changed": outcome.changed, "actions": outcome.actions, **describe(outcome)}
+        if module._diff:
+            result["diff"] = outcome.diff
+        if module.check_mode:
+            result["topology"] = topology_to_json(outcome.after)
+        return result
+
+    leave_with(module, work)
+
+
+def leave_with(module: AnsibleModule, work: t.Callable[[], dict[str, t.Any]]) -> None:
+    """Leave the module with what ``work`` returns, or with the sentence of the error that it raises."""
+    _find_library()
+    try:
+        result = work()
     except BridgeportError as problem:
-        fail(module, problem)
+        module.fail_json(msg=str(problem))
     except Exception as problem:
         module.fail_json(
-            msg="Cannot go on: the module met an error that it does not know (%s: %s). Please report it with the traceback."
+            msg="Cannot go on: the module met an unforeseen error (%s: %s). Please report it with its traceback."
             % (type(problem).__name__, problem),
             exception=traceback.format_exc(),
         )
-    result: dict[str, t.Any] = {"changed": outcome.changed, "actions": outcome.actions, **describe(outcome)}
-    if module._diff:
-        result["diff"] = outcome.diff
-    if module.check_mode:
-        result["topology"] = topology_to_json(outcome.after)
-    module.exit_json(**result)
-
-
-def fail(module: AnsibleModule, problem: BridgeportError) -> t.NoReturn:
-    """Leave the module with the problem's own sentence."""
-    module.fail_json(msg=str(problem))
+    else:
+        module.exit_json(**result)
 
 
 def _assumed(module: AnsibleModule) -> Topology | None:
@@ -93,7 +98,7 @@ def _assumed(module: AnsibleModule) -> Topology | None:
         ) from None
 
 
-def find_library(module: AnsibleModule) -> None:
+def _find_library() -> None:
     """Go on under a system interpreter that has pyroute2, if this one has not. Does nothing if none has."""
     if PYROUTE2_PROBLEM is None or has_respawned():
         return
@@ -108,17 +113,14 @@ def _respawn(interpreter: str) -> None:
     """Respawn with arguments of any size.
 
     ansible-core writes the module's arguments into a pipe before anybody reads from it, which hangs beyond the pipe's
-    64 KiB. For that one call the pipe is a temporary file.
+    64 KiB. For that one call the pipe is a file in memory.
     """
     real = os.pipe
 
     def pipe_of_any_size() -> tuple[int, int]:
         os.pipe = real
-        file = tempfile.TemporaryFile()
-        write_end = os.dup(file.fileno())
-        read_end = os.open("/proc/self/fd/%d" % write_end, os.O_RDONLY)
-        file.close()
-        return read_end, write_end
+        write_end = os.memfd_create("arguments")
+        return os.open("/proc/self/fd/%d" % write_end, os.O_RDONLY), write_end
 
     os.pipe = pipe_of_any_size
     try:

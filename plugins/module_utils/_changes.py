@@ -261,4 +261,4 @@ class ChangeRules(Change):
         return " ".join(self.drifted)
 
     def difference(self) -> tuple[Diff, Diff]:
-        return {sentence: "drifted" for sentence in self.drifted}, {sentence: "restored" for sentence in self.drifted}
+        return dict.fromkeys(self.drifted, "drifted"), dict.fromkeys(self.drifted, "restored")

@@ -123,7 +123,9 @@ def topology_from_json(data: t.Any) -> Topology:
 def _check_references(topology: Topology) -> None:
     for endpoint in topology.endpoints.values():
         if endpoint.network not in topology.networks:
-            raise RecordError("endpoint %s names the network %s, which is not there" % (endpoint.name, endpoint.network))
+            raise RecordError(
+                "endpoint %s names the network %s, which is not there" % (endpoint.name, endpoint.network)
+            )
     for publish in topology.publishes.values():
         if publish.endpoint not in topology.endpoints:
             raise RecordError("a publish names the endpoint %s, which is not there" % publish.endpoint)

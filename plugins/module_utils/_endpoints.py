@@ -52,6 +52,11 @@ class _Site:
         else:
             netns.create(self.state.name, self._hold)
 
+    def configure(self, batch: Batch) -> None:
+        """Send a batch inside the namespace."""
+        if self.socket is not None:
+            batch.send(self.socket)
+
     def _hold(self) -> None:
         self.namespace = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
         self.socket = Socket()
@@ -122,7 +127,6 @@ def _add_pairs(host: Socket, sites: t.Sequence[_Site]) -> None:
 def _furnish(site: _Site) -> None:
     """Settings, addresses and routes inside the namespace."""
     state = site.state
-    assert site.socket is not None
 
     def settings() -> int:
         index = socket.if_nametoindex(state.interface)
@@ -139,7 +143,7 @@ def _furnish(site: _Site) -> None:
         queue_address(batch, site.attempt, index, address)
     for route in state.routes:
         queue_route(batch, site.attempt, index, route)
-    batch.send(site.socket)
+    site.configure(batch)
 
 
 def _bring_up(host: Socket, sites: t.Sequence[_Site]) -> None:
@@ -194,6 +198,8 @@ def _delete_links(names: t.Sequence[str]) -> None:
             # One request for a whole group: each link deleted by itself waits 17 ms for the kernel's readers.
             group = random.randint(*_GROUP_RANGE)
             for name, index in there:
-                batch.add("delete interface %s" % name, "link", "set", index=index, group=group, tolerate=(errno.ENODEV,))
+                batch.add(
+                    "delete interface %s" % name, "link", "set", index=index, group=group, tolerate=(errno.ENODEV,)
+                )
             batch.add("delete %d interfaces" % len(there), "link", "del", group=group, tolerate=(errno.ENODEV,))
         batch.send(host)

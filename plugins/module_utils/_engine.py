@@ -21,7 +21,7 @@ from ._errors import BridgeportError, DependencyError, InputError
 from ._facts import HostFacts
 from ._host import KernelFacts, observe
 from ._netlink import Socket, require_pyroute2
-from ._nftables import require_nft
+from ._nftables import require_nftables
 from ._plan import make_plan, scope_of
 from ._record import Record
 from ._report import actions_of, diff_of
@@ -71,7 +71,7 @@ class Inspection:
 def require_host() -> None:
     """Make sure that this process can work on this host.
 
-    :raises DependencyError: not root, or pyroute2 or nft is missing or too old.
+    :raises DependencyError: not root, or pyroute2 or nftables is missing or too old.
     """
     if os.geteuid() != 0:
         raise DependencyError(
@@ -79,7 +79,7 @@ def require_host() -> None:
             "Set 'become: true' for the task." % os.geteuid()
         )
     require_pyroute2()
-    require_nft()
+    require_nftables()
 
 
 class Engine:
@@ -89,7 +89,9 @@ class Engine:
         self.record = record or Record()
         self.facts = facts or KernelFacts()
 
-    def run(self, decide: Decide, touched: Touched, check: bool, assume: Topology | None = None, backend: str | None = None) -> Outcome:
+    def run(
+        self, decide: Decide, touched: Touched, check: bool, assume: Topology | None = None, backend: str | None = None
+    ) -> Outcome:
         """Bring the host to what ``decide`` makes of the recorded topology.
 
         :param decide: the request: from the topology that there is to the one that is wanted. Pure.
@@ -129,13 +131,20 @@ class Engine:
                 counters = sock.counters()
             return Inspection(start, outcome.actions, self.record.pending is not None, self.record.backend, counters)
 
-    def _plan(self, before: Topology, after: Topology, touched: Touched, interrupted: bool) -> tuple[Outcome, list[Change]]:
+    def _plan(
+        self, before: Topology, after: Topology, touched: Touched, interrupted: bool
+    ) -> tuple[Outcome, list[Change]]:
         full = touched.everything or interrupted
         scope = scope_of(before, after, touched.networks, touched.endpoints, full)
         changes = make_plan(before, after, observe(before, after, scope), scope)
         actions = actions_of(before, after, changes)
         outcome = Outcome(
-            before, after, bool(changes) or before != after, actions, diff_of(before, after, changes), self.record.backend
+            before,
+            after,
+            bool(changes) or before != after,
+            actions,
+            diff_of(before, after, changes),
+            self.record.backend,
         )
         return outcome, changes
 
@@ -151,7 +160,9 @@ class Engine:
 
 def _check_backend(backend: str | None) -> None:
     if backend == "iptables":
-        raise InputError("Cannot use the backend iptables: this release carries rules by nftables only. Use 'auto' or 'nftables'.")
+        raise InputError(
+            "Cannot use the backend iptables: this release carries rules by nftables only. Use 'auto' or 'nftables'."
+        )
 
 
 def _union(recorded: Topology, start: Topology) -> Topology:

@@ -11,7 +11,15 @@ from __future__ import annotations
 import errno
 import os
 
-__all__ = ("BridgeportError", "DependencyError", "InputError", "KernelError", "RecordError", "StateError", "kernel_words")
+__all__ = (
+    "BridgeportError",
+    "DependencyError",
+    "InputError",
+    "KernelError",
+    "RecordError",
+    "StateError",
+    "kernel_words",
+)
 
 
 class BridgeportError(Exception):

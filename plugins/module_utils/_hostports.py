@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from ._errors import InputError, StateError
 from ._model import Endpoint, Network, Publish, parse_address
 
-__all__ = ("Binding", "HostPorts", "Holder", "PortBook", "bindings_of", "choose_host_ports", "family_problem")
+__all__ = ("Binding", "Holder", "HostPorts", "PortBook", "bindings_of", "choose_host_ports", "family_problem")
 
 _ANY = {4: "0.0.0.0", 6: "::"}
 
@@ -200,7 +200,8 @@ def _require_free(publish: Publish, families: tuple[int, ...], number: int, book
         if holder is not None:
             raise StateError(
                 "Cannot publish %s for endpoint %s: host port %s is held by %s. "
-                "Stop that process or choose another host port." % (publish.spec, publish.endpoint, binding, holder.process)
+                "Stop that process or choose another host port."
+                % (publish.spec, publish.endpoint, binding, holder.process)
             )
 
 

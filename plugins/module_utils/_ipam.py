@@ -46,7 +46,7 @@ def pick_subnet(network: str, taken: t.Iterable[Subnet], avoid: t.Iterable[Addre
     used = [subnet for subnet in taken if subnet.version == 4]
     kept = [address for address in avoid if address.version == 4]
     for pool in DEFAULT_POOLS:
-        if any(pool.overlaps(subnet) for subnet in used) or any(address in pool for address in kept):  # type: ignore[arg-type]
+        if any(pool.overlaps(subnet) for subnet in used) or any(address in pool for address in kept):
             continue
         return pool
     raise InputError(
@@ -79,8 +79,8 @@ def check_gateway(network: str, subnet: Subnet, gateway: Address) -> None:
     """
     if gateway.version != subnet.version or gateway not in subnet:
         raise InputError(
-            "Cannot give network %s the gateway %s: it is outside the subnet %s. Choose an address inside it, or leave it out."
-            % (network, gateway, subnet)
+            "Cannot give network %s the gateway %s: it is outside the subnet %s. Choose an address inside it, "
+            "or leave it out." % (network, gateway, subnet)
         )
     reason = _unusable(gateway, subnet)
     if reason:
@@ -98,8 +98,8 @@ def check_address(endpoint: str, address: Address, network: Network) -> None:
     subnet = network.subnet_of(address)
     if subnet is None:
         raise InputError(
-            "Cannot give endpoint %s the address %s: it is outside network %s (%s). Choose an address inside it, or leave it out."
-            % (endpoint, address, network.name, ", ".join(map(str, network.subnets)))
+            "Cannot give endpoint %s the address %s: it is outside network %s (%s). Choose an address inside "
+            "it, or leave it out." % (endpoint, address, network.name, ", ".join(map(str, network.subnets)))
         )
     reason = _unusable(address, subnet)
     if reason is None and address in network.gateways and network.mode != "isolated":

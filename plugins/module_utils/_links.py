@@ -38,7 +38,8 @@ def index_of(interface: str, attempt: str) -> int:
         return socket.if_nametoindex(interface)
     except OSError:
         raise KernelError(
-            "Cannot %s: there is no interface %s. It went away during this run; run again." % (attempt, interface), errno.ENODEV
+            "Cannot %s: there is no interface %s. It went away during this run; run again." % (attempt, interface),
+            errno.ENODEV,
         ) from None
 
 
@@ -50,7 +51,16 @@ def add_bridge(state: BridgeState) -> None:
     attempt = "create bridge %s" % state.name
     with Socket() as sock:
         batch = Batch()
-        batch.add(attempt, "link", "add", ifname=state.name, kind="bridge", br_forward_delay=0, address=state.mac, mtu=state.mtu)
+        batch.add(
+            attempt,
+            "link",
+            "add",
+            ifname=state.name,
+            kind="bridge",
+            br_forward_delay=0,
+            address=state.mac,
+            mtu=state.mtu,
+        )
         batch.send(sock)
         index = index_of(state.name, attempt)
         batch.add(attempt, "link", "set", index=index, ifalias=state.alias)
@@ -179,7 +189,10 @@ def add_route(change: AddRoute | RemoveRoute) -> None:
     """
     attempt = "set up interface %s%s" % (change.interface, change.place)
     _inside(
-        change.endpoint, change.interface, attempt, lambda batch, index: queue_route(batch, attempt, index, change.route)
+        change.endpoint,
+        change.interface,
+        attempt,
+        lambda batch, index: queue_route(batch, attempt, index, change.route),
     )
 
 

@@ -28,10 +28,10 @@ from ipaddress import (
 from ._errors import InputError
 
 __all__ = (
-    "Address",
-    "Endpoint",
     "INTERFACE_NAME_LIMIT",
     "MODES",
+    "Address",
+    "Endpoint",
     "Masquerade",
     "Network",
     "Publish",
@@ -107,8 +107,8 @@ def parse_address(text: str, what: str) -> Address:
         address = ip_address(text)
     except ValueError:
         raise InputError(
-            "Cannot use %r as the %s: it is not an IPv4 or IPv6 address. Give an address such as 192.0.2.10 or 2001:db8::10."
-            % (text, what)
+            "Cannot use %r as the %s: it is not an IPv4 or IPv6 address. Give an address such as 192.0.2.10 or "
+            "2001:db8::10." % (text, what)
         ) from None
     if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
         return address.ipv4_mapped
@@ -121,7 +121,9 @@ def parse_subnet(text: str, what: str) -> Subnet:
     :raises InputError: not a subnet, no prefix length, or host bits set; the error names the right subnet.
     """
     if "/" not in text:
-        raise InputError("Cannot use %r as the %s: the prefix length is missing. Write it as in 172.17.0.0/16." % (text, what))
+        raise InputError(
+            "Cannot use %r as the %s: the prefix length is missing. Write it as in 172.17.0.0/16." % (text, what)
+        )
     try:
         return ip_network(text)
     except ValueError as problem:

@@ -33,7 +33,7 @@ except Exception:  # a broken library raises more than ImportError
 else:
     PYROUTE2_PROBLEM = None
 
-__all__ = ("Batch", "PYROUTE2_MINIMUM", "Request", "Socket", "require_pyroute2")
+__all__ = ("PYROUTE2_MINIMUM", "Batch", "Request", "Socket", "require_pyroute2")
 
 PYROUTE2_MINIMUM = (0, 6, 13)
 
@@ -62,7 +62,10 @@ def require_pyroute2() -> str:
     import sys
 
     wanted = ".".join(map(str, PYROUTE2_MINIMUM))
-    remedy = "Install python3-pyroute2 (Debian) or pyroute2 >= %s for this interpreter, or point ansible_python_interpreter at one that has it." % wanted
+    remedy = (
+        "Install python3-pyroute2 (Debian) or pyroute2 >= %s for this interpreter, or point "
+        "ansible_python_interpreter at one that has it." % wanted
+    )
     if IPBatch is None:
         raise DependencyError(
             "Cannot set up links: the Python library pyroute2 (>= %s) could not be imported by %s (%s). %s"
@@ -71,7 +74,8 @@ def require_pyroute2() -> str:
     version, path = _pyroute2_version()
     if _as_numbers(version) < PYROUTE2_MINIMUM:
         raise DependencyError(
-            "Cannot set up links: pyroute2 %s at %s is too old for this collection, which needs %s. %s" % (version, path, wanted, remedy)
+            "Cannot set up links: pyroute2 %s at %s is too old for this collection, which needs %s. %s"
+            % (version, path, wanted, remedy)
         )
     return version
 
@@ -105,7 +109,7 @@ class Request(t.NamedTuple):
     message: bytearray
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _encoder() -> t.Any:
     # One for the whole process: from pyroute2 0.9 on each of them has an event loop and its files.
     return IPBatch()
@@ -205,7 +209,9 @@ class Socket:
             found, complete = self._dump_once(kind, body)
             if complete:
                 return found
-        raise KernelError("Cannot list links: they were changing all the time. Run again when the host is quiet.", errno.EINTR)
+        raise KernelError(
+            "Cannot list links: they were changing all the time. Run again when the host is quiet.", errno.EINTR
+        )
 
     def _dump_once(self, kind: int, body: bytes) -> tuple[list[memoryview], bool]:
         self._sequence += 1
@@ -236,7 +242,9 @@ class Socket:
             attributes = _attributes(message, 16)
             if 23 in attributes:  # IFLA_STATS64
                 values = struct.unpack_from("=4Q", attributes[23])
-                found[_text(attributes.get(3))] = dict(zip(("rx_packets", "tx_packets", "rx_bytes", "tx_bytes"), values))
+                found[_text(attributes.get(3))] = dict(
+                    zip(("rx_packets", "tx_packets", "rx_bytes", "tx_bytes"), values)
+                )
         return found
 
     def addresses(self, names: t.Mapping[int, str]) -> dict[str, frozenset[InterfaceAddress]]:

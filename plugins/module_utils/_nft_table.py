@@ -24,7 +24,7 @@ from dataclasses import dataclass, field
 
 from ._ruleset import FamilyRules, NetworkRules, SourceRule
 
-__all__ = ("Chain", "Element", "FAMILY", "TABLE", "Table", "parse_table", "render_table", "transaction")
+__all__ = ("FAMILY", "TABLE", "Chain", "Element", "Table", "parse_table", "render_table", "transaction")
 
 TABLE = "bridgeport"
 FAMILY = {4: "ip", 6: "ip6"}
@@ -54,7 +54,7 @@ class Element(t.NamedTuple):
 
 @dataclass(frozen=True)
 class Chain:
-    """A chain: ``hook`` is (type, hook, priority), or None for a chain that others jump to; ``rules`` are (text, comment)."""
+    """A chain: ``hook`` is (type, hook, priority), None where others jump to it; ``rules`` are (text, comment)."""
 
     name: str
     hook: tuple[str, str, int] | None
@@ -68,7 +68,7 @@ class Chain:
 
 @dataclass(frozen=True)
 class Table:
-    """What one table holds, or should hold. ``sets`` maps a set's or map's name to its type; a map's type has a colon."""
+    """What one table holds, or should. ``sets`` maps a set's or map's name to its type; a map's type has a colon."""
 
     version: int
     exists: bool = False
@@ -126,10 +126,15 @@ def _chains(rules: FamilyRules) -> t.Iterator[Chain]:
     for network in rules.networks:
         yield _chain("to_" + network.bridge, None, _inbound(network, family, _PING[rules.version]))
         if network.sealed:
-            yield _chain("from_" + network.bridge, None, [('oifname != "%s" drop' % network.bridge, "sealed: nothing leaves")])
+            yield _chain(
+                "from_" + network.bridge, None, [('oifname != "%s" drop' % network.bridge, "sealed: nothing leaves")]
+            )
     yield _chain("closed", None, [*_doors(rules, family), ("drop", "endpoints are not addressed from outside")])
     guard = [
-        ("%s daddr @guarded fib daddr type != local ct state != { established, related } jump closed" % family, "guard endpoints")
+        (
+            "%s daddr @guarded fib daddr type != local ct state != { established, related } jump closed" % family,
+            "guard endpoints",
+        )
     ]
     if rules.version == 4:
         guard.insert(0, ('iifname != "lo" ip daddr %s drop' % loopback, "loopback addresses do not come by wire"))
@@ -139,7 +144,11 @@ def _chains(rules: FamilyRules) -> t.Iterator[Chain]:
         "publish",
         None,
         [
-            *([("ip6 saddr fe80::/10 return", "a link-local client cannot be answered from elsewhere")] if rules.version == 6 else []),
+            *(
+                [("ip6 saddr fe80::/10 return", "a link-local client cannot be answered from elsewhere")]
+                if rules.version == 6
+                else []
+            ),
             ("dnat %s to %s" % (family, at), "published on one host address"),
             ("dnat %s to meta l4proto . th dport map @published" % family, "published on every host address"),
         ],
@@ -286,7 +295,11 @@ def transaction(before: Table, after: Table) -> str:
         before = Table(after.version)
     if not before.exists:
         lines.append("add table %s" % place)
-    lines += ["add %s %s %s { %s }" % (_set_kind(kind), place, name, _set_body(name, kind)) for name, kind in after.sets.items() if name not in before.sets]
+    lines += [
+        "add %s %s %s { %s }" % (_set_kind(kind), place, name, _set_body(name, kind))
+        for name, kind in after.sets.items()
+        if name not in before.sets
+    ]
     lines += _chain_lines(place, before, after)
     lines += _element_lines(place, before, after)
     lines += _leftover_lines(place, before, after)
@@ -331,7 +344,11 @@ def _element_lines(place: str, before: Table, after: Table) -> t.Iterator[str]:
         gone = [element for key, element in there.items() if wanted.get(key) != element]
         new = [element for key, element in wanted.items() if there.get(key) != element]
         if gone:
-            yield "delete element %s %s { %s }" % (place, name, ", ".join(_key_text(name, element.key) for element in gone))
+            yield "delete element %s %s { %s }" % (
+                place,
+                name,
+                ", ".join(_key_text(name, element.key) for element in gone),
+            )
         if new:
             yield "add element %s %s { %s }" % (place, name, ", ".join(_element_text(name, element) for element in new))
 
@@ -372,7 +389,11 @@ def drift(there: Table, known: Table) -> t.Iterator[str]:
     """Sentences on how the kernel's table differs from the one that it was given."""
     name = "%s %s" % (FAMILY[known.version], TABLE)
     if known.exists != there.exists:
-        yield "Restore the missing table %s." % name if known.exists else "Remove the table %s, which nothing asks for." % name
+        yield (
+            "Restore the missing table %s." % name
+            if known.exists
+            else "Remove the table %s, which nothing asks for." % name
+        )
         return
     for chain in sorted(known.chains.keys() | there.chains.keys()):
         old, new = there.chains.get(chain), known.chains.get(chain)

@@ -4,91 +4,123 @@
 
 # This file is PRIVATE to the bridgeport.net collection: it may change or go without notice.
 
-"""Our tables in nf_tables, by way of the ``nft`` program: one listing and one transaction for a whole run."""
+"""Our tables in nf_tables, by way of libnftables, the library that is the whole of the ``nft`` program.
+
+One listing and one transaction for a whole run, and no process for either. The library is loaded by ctypes, for the
+engine also runs at boot, where nothing but Python and pyroute2 is asked for.
+"""
 
 from __future__ import annotations
 
+import ctypes
+import functools
 import json
-import os
 import re
-import subprocess
 import typing as t
 
 from ._errors import DependencyError, KernelError
 from ._nft_table import FAMILY, TABLE, Table, parse_table, transaction
 
-__all__ = ("apply_tables", "read_tables", "require_nft")
+__all__ = ("apply_tables", "read_tables", "require_nftables")
 
+_LIBRARY = "libnftables.so.1"
 _MINIMUM = (1, 0)
-_SEARCH = ("/usr/sbin", "/sbin", "/usr/local/sbin", "/usr/bin", "/bin")
-_TIMEOUT = 120
-_ENVIRONMENT = {"LC_ALL": "C", "PATH": ":".join(_SEARCH)}
+# NFT_CTX_OUTPUT_JSON and NFT_CTX_OUTPUT_HANDLE of libnftables.h are 1 << 4 and 1 << 3; handles are not asked for.
+_OUTPUT_JSON = 1 << 4
 
 
-def require_nft() -> str:
-    """The path of ``nft``.
+@functools.cache
+def _library() -> ctypes.CDLL:
+    try:
+        library = ctypes.CDLL(_LIBRARY)
+    except OSError as problem:
+        raise DependencyError(
+            "Cannot write firewall rules: the library %s of nftables could not be loaded (%s). "
+            "Install the package nftables, version %d.%d or newer." % (_LIBRARY, problem, *_MINIMUM)
+        ) from None
+    library.nft_ctx_new.restype = ctypes.c_void_p
+    library.nft_ctx_new.argtypes = [ctypes.c_uint32]
+    for name in ("nft_ctx_buffer_output", "nft_ctx_buffer_error", "nft_ctx_free"):
+        getattr(library, name).argtypes = [ctypes.c_void_p]
+    for name in ("nft_ctx_get_output_buffer", "nft_ctx_get_error_buffer"):
+        getattr(library, name).argtypes = [ctypes.c_void_p]
+        getattr(library, name).restype = ctypes.c_char_p
+    library.nft_ctx_output_set_flags.argtypes = [ctypes.c_void_p, ctypes.c_uint]
+    library.nft_run_cmd_from_buffer.argtypes = [ctypes.c_void_p, ctypes.c_char_p]
+    return library
 
-    :raises DependencyError: it is missing or older than 1.0.
+
+def require_nftables() -> None:
+    """Make sure that nftables is there.
+
+    :raises DependencyError: its library is missing or too old.
     """
-    path = next((p for p in (os.path.join(folder, "nft") for folder in _SEARCH) if os.access(p, os.X_OK)), None)
-    if path is None:
+    # Any listing begins with the version; of counters there are few.
+    text = _run("list counters", "ask nftables for its version", _OUTPUT_JSON)
+    found = re.search(r'"version": *"(\d+)\.(\d+)', text)
+    if found and (int(found.group(1)), int(found.group(2))) < _MINIMUM:
         raise DependencyError(
-            "Cannot write firewall rules: the program nft was not found in %s. Install the package nftables (1.0 or newer)."
-            % ", ".join(_SEARCH)
+            "Cannot write firewall rules: nftables is version %s.%s and this collection needs %d.%d. "
+            "Install a newer nftables." % (*found.groups(), *_MINIMUM)
         )
-    return path
 
 
-def _check_version(nft: str, version: str) -> None:
-    numbers = tuple(int(part) for part in re.findall(r"\d+", version)[:2])
-    if numbers and numbers < _MINIMUM:
-        raise DependencyError(
-            "Cannot write firewall rules: %s is version %s and this collection needs %d.%d. Install a newer nftables."
-            % (nft, version, *_MINIMUM)
-        )
+def _run(commands: str, attempt: str, output_as: int = 0) -> str:
+    """Give commands to libnftables: all of them are one transaction.
+
+    :param output_as: output flags of libnftables.
+    :raises KernelError: it refused, and nothing was changed; carries its own words.
+    """
+    library = _library()
+    # A context holds a netlink socket of the namespace in which it was made, so it does not outlive the call.
+    context = library.nft_ctx_new(0)
+    try:
+        library.nft_ctx_buffer_output(context)
+        library.nft_ctx_buffer_error(context)
+        library.nft_ctx_output_set_flags(context, output_as)
+        refused = library.nft_run_cmd_from_buffer(context, commands.encode())
+        output = library.nft_ctx_get_output_buffer(context) or b""
+        words = (library.nft_ctx_get_error_buffer(context) or b"").decode(errors="replace")
+    finally:
+        library.nft_ctx_free(context)
+    if refused:
+        said = " ".join(words.split())[:500] or "nothing"
+        raise KernelError("Cannot %s: nftables said: %s." % (attempt, said.rstrip(".")))
+    return t.cast(bytes, output).decode()
 
 
 def read_tables() -> dict[int, Table]:
     """What our table of each IP version holds now. A table that does not exist is an empty one.
 
-    :raises DependencyError: ``nft`` is missing or too old.
     :raises KernelError: the kernel refused.
     """
-    nft = require_nft()
-    # Listing the names first: a listing of a table that is not there cannot be told from a failure by its exit status.
-    names = json.loads(_run([nft, "-j", "list", "tables"], "list the nftables tables"))["nftables"]
-    there = {(item["table"]["family"], item["table"]["name"]) for item in names if "table" in item}
-    for item in names:
-        if "metainfo" in item:
-            _check_version(nft, item["metainfo"]["version"])
+    # The names as text: nft 1.0.6 prints broken JSON for a table that bears a flag, whosever it is.
+    listed = [line.split() for line in _run("list tables", "list the nftables tables").splitlines()]
+    there = {(words[1], words[2]) for words in listed if len(words) > 2 and words[0] == "table"}
     tables = {}
     for version, family in FAMILY.items():
-        if (family, TABLE) not in there:
-            tables[version] = Table(version)
-            continue
-        listing = json.loads(_run([nft, "-j", "list", "table", family, TABLE], "list the table %s %s" % (family, TABLE)))
-        tables[version] = parse_table(version, listing["nftables"])
+        name = "table %s %s" % (family, TABLE)
+        tables[version] = parse_table(version, _objects(name)) if (family, TABLE) in there else Table(version)
     return tables
+
+
+def _objects(table: str) -> list[dict[str, t.Any]]:
+    attempt = "list the " + table
+    text = _run("list " + table, attempt, _OUTPUT_JSON)
+    try:
+        return t.cast("list[dict[str, t.Any]]", json.loads(text)["nftables"])
+    except (ValueError, KeyError):
+        raise KernelError(
+            "Cannot %s: nftables described it in a way that cannot be read, as it does where another program has taken "
+            "the table as its own. Look at 'nft list %s'." % (attempt, table)
+        ) from None
 
 
 def apply_tables(before: t.Mapping[int, Table], after: t.Mapping[int, Table]) -> None:
     """Turn the tables from ``before`` into ``after`` in one transaction of the kernel: all of it or nothing.
 
-    :raises KernelError: ``nft`` or the kernel refused; nothing was changed. Carries nft's own words.
+    :raises KernelError: the kernel refused; nothing was changed.
     """
     text = "".join(transaction(before[version], after[version]) for version in sorted(after))
     if text:
-        _run([require_nft(), "-f", "-"], "write the firewall rules of the tables ip and ip6 %s" % TABLE, text)
-
-
-def _run(command: t.Sequence[str], attempt: str, text: str | None = None) -> str:
-    try:
-        done = subprocess.run(
-            command, input=text, capture_output=True, text=True, timeout=_TIMEOUT, check=False, env=_ENVIRONMENT
-        )
-    except (OSError, subprocess.TimeoutExpired) as problem:
-        raise KernelError("Cannot %s: %s could not be run to its end: %s." % (attempt, command[0], problem)) from None
-    if done.returncode:
-        words = " ".join(done.stderr.split())[:500] or "nothing"
-        raise KernelError("Cannot %s: nft ended with status %d and said: %s" % (attempt, done.returncode, words))
-    return done.stdout
+        _run(text, "write the firewall rules of the tables ip and ip6 %s" % TABLE)

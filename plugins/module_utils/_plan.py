@@ -60,7 +60,9 @@ class Scope:
     endpoints: frozenset[str]
 
 
-def scope_of(before: Topology, after: Topology, networks: t.Iterable[str], endpoints: t.Iterable[str], full: bool) -> Scope:
+def scope_of(
+    before: Topology, after: Topology, networks: t.Iterable[str], endpoints: t.Iterable[str], full: bool
+) -> Scope:
     """What a run must look at: what it names, and whatever its request changes elsewhere.
 
     :param full: look at everything, as at boot and after an interrupted run.
@@ -84,7 +86,11 @@ def scope_of(before: Topology, after: Topology, networks: t.Iterable[str], endpo
 
 def networks_in(scope: Scope, *topologies: Topology) -> set[str]:
     """The networks of a scope, and those of its endpoints: their hosts files name the endpoints."""
-    joined = {topology.endpoints[name].network for topology in topologies for name in scope.endpoints & topology.endpoints.keys()}
+    joined = {
+        topology.endpoints[name].network
+        for topology in topologies
+        for name in scope.endpoints & topology.endpoints.keys()
+    }
     return joined | scope.networks
 
 
@@ -192,7 +198,14 @@ class _Planner:
         # A bridge that this plan creates takes its ports back itself.
         if bridge is not None and link.master != bridge.index:
             yield SetLink(subject, "", link.name, "master", link.master or None, wanted.bridge)
-        settings = {"mac": wanted.host_mac, "mtu": wanted.mtu, "alias": wanted.alias, "hairpin": True, "isolated": wanted.isolated, "up": True}
+        settings = {
+            "mac": wanted.host_mac,
+            "mtu": wanted.mtu,
+            "alias": wanted.alias,
+            "hairpin": True,
+            "isolated": wanted.isolated,
+            "up": True,
+        }
         yield from _link_changes(subject, "", link, settings)
 
     def _inside(self, subject: tuple[str, str], wanted: EndpointState, inside: Inside) -> t.Iterator[Change]:
@@ -209,7 +222,11 @@ class _Planner:
         for route in had.routes if had else ():
             if route not in wanted.routes and route in inside.routes:
                 yield RemoveRoute(subject, name, interface, route)
-        gone = [address for address in (had.addresses if had else ()) if address not in wanted.addresses and address in there]
+        gone = [
+            address
+            for address in (had.addresses if had else ())
+            if address not in wanted.addresses and address in there
+        ]
         for address in gone:
             yield RemoveAddress(subject, name, interface, address)
         for address in wanted.addresses:
@@ -289,7 +306,8 @@ def _is_ours(link: Link, kind: str, alias: str, known: bool) -> bool:
 def _foreign_interface(attempt: str, link: Link) -> StateError:
     return StateError(
         "Cannot %s: the interface %s exists already and is not ours (kind %s, alias %r). "
-        "It was left alone; remove it or choose another name." % (attempt, link.name, link.kind or "physical", link.alias)
+        "It was left alone; remove it or choose another name."
+        % (attempt, link.name, link.kind or "physical", link.alias)
     )
 
 

@@ -66,7 +66,7 @@ def parse_exposed(specs: t.Iterable[object], owner: str) -> tuple[tuple[int, str
 
     :raises InputError: a specification is wrong or names a host port.
     """
-    exposed = set()
+    exposed: set[tuple[int, str]] = set()
     for spec in specs:
         text = str(spec).strip()
         body, protocol = _split_protocol(text, text, owner)
@@ -117,7 +117,9 @@ def _from_text(text: str, owner: str) -> PortFields:
 def _from_dictionary(spec: dict[t.Any, t.Any], owner: str) -> PortFields:
     unknown = sorted(str(key) for key in set(spec) - {"host_address", "host_port", "port", "protocol"})
     if unknown:
-        raise _wrong(spec, owner, "it has unknown keys: %s" % ", ".join(unknown), "Use host_address, host_port, port, protocol.")
+        raise _wrong(
+            spec, owner, "it has unknown keys: %s" % ", ".join(unknown), "Use host_address, host_port, port, protocol."
+        )
     if spec.get("port") in (None, ""):
         raise _wrong(spec, owner, "the endpoint's port is missing", "Give it as 'port'.")
     address = str(spec.get("host_address") or "")

@@ -65,7 +65,8 @@ class Record:
             return
         except OSError as problem:
             raise RecordError(
-                "Cannot open the directory of the record, %s: the system said: %s." % (self.directory, kernel_words(problem.errno or 0))
+                "Cannot open the directory of the record, %s: the system said: %s."
+                % (self.directory, kernel_words(problem.errno or 0))
             ) from None
         try:
             self._wait(folder)
@@ -140,8 +141,8 @@ class Record:
             with contextlib.suppress(OSError):
                 os.unlink(fresh)
             raise RecordError(
-                "Cannot write the record %s: the system said: %s. Nothing was changed. Make room or mend the file system."
-                % (fresh, kernel_words(problem.errno or 0))
+                "Cannot write the record %s: the system said: %s. Nothing was changed. Make room or mend the "
+                "file system." % (fresh, kernel_words(problem.errno or 0))
             ) from None
 
     def commit(self, keep: bool = True) -> None:
@@ -158,7 +159,8 @@ class Record:
             self._sync()
         except OSError as problem:
             raise RecordError(
-                "Cannot put the record %s in place: the system said: %s." % (self.path, kernel_words(problem.errno or 0))
+                "Cannot put the record %s in place: the system said: %s."
+                % (self.path, kernel_words(problem.errno or 0))
             ) from None
 
     def abort(self) -> None:

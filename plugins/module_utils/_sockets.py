@@ -53,7 +53,13 @@ def port_holders() -> tuple[Holder, ...]:
             found += _sockets(protocol, family)
     names = _processes({item.inode for item in found})
     return tuple(
-        Holder(item.version, item.protocol, item.address, item.port, names.get(item.inode) or "the kernel or a hidden process")
+        Holder(
+            item.version,
+            item.protocol,
+            item.address,
+            item.port,
+            names.get(item.inode) or "the kernel or a hidden process",
+        )
         for item in found
     )
 
@@ -80,7 +86,9 @@ def _sockets(protocol: str, family: int) -> t.Iterator[_Socket]:
 def _refused(protocol: str, code: int) -> None:
     # A kernel without a protocol has no sockets of it.
     if code not in (errno.ENOENT, errno.EINVAL):
-        raise KernelError("Cannot list the %s sockets of this host: the kernel said: %s." % (protocol, kernel_words(code)), code)
+        raise KernelError(
+            "Cannot list the %s sockets of this host: the kernel said: %s." % (protocol, kernel_words(code)), code
+        )
 
 
 def _decode(protocol: str, message: bytes) -> t.Iterator[_Socket]:

@@ -40,7 +40,8 @@ _NETNS_FILES = "/etc/netns"
 _ANYWHERE = {4: ip_network("0.0.0.0/0"), 6: ip_network("::/0")}
 
 
-class Link(t.NamedTuple):
+@dataclass(frozen=True)
+class Link:
     """One interface as the kernel has it. ``master`` is the index of the bridge it is a port of, 0 for none."""
 
     index: int
@@ -156,7 +157,9 @@ def _serves_loopback(topology: Topology, network: Network) -> bool:
     if not network.translated:
         return False
     return any(
-        publish.loopback == "nat" and ":" not in publish.host_address and topology.endpoints[publish.endpoint].network == network.name
+        publish.loopback == "nat"
+        and ":" not in publish.host_address
+        and topology.endpoints[publish.endpoint].network == network.name
         for publish in topology.publishes.values()
     )
 
@@ -219,7 +222,9 @@ def network_files(topology: Topology, network: Network) -> dict[str, FileState]:
     return {hosts_path(network.name): FileState("".join(line + "\n" for line in lines))}
 
 
-def files_of(topology: Topology, networks: t.Iterable[str], endpoints: t.Iterable[str]) -> dict[str, tuple[tuple[str, str], FileState]]:
+def files_of(
+    topology: Topology, networks: t.Iterable[str], endpoints: t.Iterable[str]
+) -> dict[str, tuple[tuple[str, str], FileState]]:
     """The files that the named networks and endpoints want, each with the (kind, name) of its owner."""
     found: dict[str, tuple[tuple[str, str], FileState]] = {}
     for name in sorted(endpoints):

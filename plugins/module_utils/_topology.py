@@ -92,10 +92,10 @@ class Topology:
         for network in self.networks.values():
             for subnet in network.subnets:
                 for other, owner in seen:
-                    if subnet.version == other.version and subnet.overlaps(other):  # type: ignore[arg-type]
+                    if subnet.version == other.version and subnet.overlaps(other):
                         raise InputError(
-                            "Cannot give network %s the subnet %s: it overlaps %s of network %s. Choose a subnet that is free."
-                            % (network.name, subnet, other, owner)
+                            "Cannot give network %s the subnet %s: it overlaps %s of network %s. Choose a "
+                            "subnet that is free." % (network.name, subnet, other, owner)
                         )
                 seen.append((subnet, network.name))
 
@@ -106,10 +106,16 @@ class Topology:
         ports: dict[str, int] = {}
         for endpoint in self.endpoints.values():
             for address in endpoint.addresses:
-                self._once(addresses, address, endpoint, "address %s" % address, "Choose another address, or leave it out.")
+                self._once(
+                    addresses, address, endpoint, "address %s" % address, "Choose another address, or leave it out."
+                )
             interface = endpoint.host_interface
-            self._once(interfaces, interface, endpoint, "host interface %s" % interface, "Choose another endpoint name.")
-            self._once(macs, (endpoint.network, endpoint.mac), endpoint, "MAC address %s" % endpoint.mac, "Choose another one.")
+            self._once(
+                interfaces, interface, endpoint, "host interface %s" % interface, "Choose another endpoint name."
+            )
+            self._once(
+                macs, (endpoint.network, endpoint.mac), endpoint, "MAC address %s" % endpoint.mac, "Choose another one."
+            )
             ports[endpoint.network] = ports.get(endpoint.network, 0) + 1
             if ports[endpoint.network] > BRIDGE_PORT_LIMIT:
                 raise InputError(
@@ -121,4 +127,6 @@ class Topology:
     def _once(seen: dict[t.Any, str], thing: t.Any, endpoint: Endpoint, what: str, remedy: str) -> None:
         other = seen.setdefault(thing, endpoint.name)
         if other != endpoint.name:
-            raise InputError("Cannot give endpoint %s the %s: endpoint %s has it. %s" % (endpoint.name, what, other, remedy))
+            raise InputError(
+                "Cannot give endpoint %s the %s: endpoint %s has it. %s" % (endpoint.name, what, other, remedy)
+            )

@@ -91,13 +91,15 @@ def _want_endpoint(topology: Topology, request: Request) -> Endpoint:
         name=name,
         network=network.name,
         addresses=_addresses(name, network, request.get("addresses"), before),
-        mac=_mac(topology, name, network, request.get("mac"), before),
+        mac=_mac(name, network, request.get("mac"), before),
         interface=interface,
         default_route=given("default_route", True),
         routes=_routes(name, network, request.get("routes"), before),
         expose=given("expose", ()) if request.get("expose") is None else parse_exposed(request["expose"], name),
         sysctls=given("sysctls", ()) if request.get("sysctls") is None else _sysctls(name, request["sysctls"]),
-        nameservers=tuple(str(parse_address(text, "nameserver of endpoint %s" % name)) for text in given("nameservers", ())),
+        nameservers=tuple(
+            str(parse_address(text, "nameserver of endpoint %s" % name)) for text in given("nameservers", ())
+        ),
         search=tuple(_host_name(text, "search domain of endpoint %s" % name) for text in given("search", ())),
         aliases=tuple(_host_name(text, "alias of endpoint %s" % name) for text in given("aliases", ())),
     )
@@ -112,7 +114,8 @@ def _network_of(topology: Topology, name: str, request: Request, before: Endpoin
     network = known_network(topology, asked, "join endpoint %s to" % name)
     if before is not None and before.network != asked:
         raise InputError(
-            "Cannot join endpoint %s to network %s: it is joined to %s, and an endpoint does not move while something may "
+            "Cannot join endpoint %s to network %s: it is joined to %s, and an endpoint does not move while "
+            "something may "
             "run in it. Remove it first with state absent." % (name, asked, before.network)
         )
     return network
@@ -132,7 +135,7 @@ def _addresses(
     return addresses + tuple(address for address in kept if address.version not in mentioned)
 
 
-def _mac(topology: Topology, name: str, network: Network, asked: str | None, before: Endpoint | None) -> str:
+def _mac(name: str, network: Network, asked: str | None, before: Endpoint | None) -> str:
     if asked is not None:
         return parse_mac(asked, "endpoint %s" % name)
     if before is not None:
@@ -140,7 +143,9 @@ def _mac(topology: Topology, name: str, network: Network, asked: str | None, bef
     return derived_mac("endpoint", network.name, name)
 
 
-def _routes(name: str, network: Network, asked: t.Sequence[Request] | None, before: Endpoint | None) -> tuple[Route, ...]:
+def _routes(
+    name: str, network: Network, asked: t.Sequence[Request] | None, before: Endpoint | None
+) -> tuple[Route, ...]:
     if asked is None:
         return before.routes if before else ()
     routes = []
@@ -149,8 +154,8 @@ def _routes(name: str, network: Network, asked: t.Sequence[Request] | None, befo
         via = parse_address(item["via"], "gateway of a route of endpoint %s" % name) if item.get("via") else None
         if via is not None and (via.version != destination.version or network.subnet_of(via) is None):
             raise InputError(
-                "Cannot route %s of endpoint %s by way of %s: that address is not on network %s (%s). Choose one that is."
-                % (destination, name, via, network.name, ", ".join(map(str, network.subnets)))
+                "Cannot route %s of endpoint %s by way of %s: that address is not on network %s (%s). Choose "
+                "one that is." % (destination, name, via, network.name, ", ".join(map(str, network.subnets)))
             )
         routes.append(Route(destination, via))
     return tuple(dict.fromkeys(routes))
@@ -170,7 +175,9 @@ def _sysctls(name: str, asked: t.Mapping[str, t.Any]) -> tuple[tuple[str, str], 
 
 def _host_name(text: str, what: str) -> str:
     if not _HOST_NAME.match(text):
-        raise InputError("Cannot use %r as the %s: it is not a host name. Use letters, digits, '.', '-' and '_'." % (text, what))
+        raise InputError(
+            "Cannot use %r as the %s: it is not a host name. Use letters, digits, '.', '-' and '_'." % (text, what)
+        )
     return text
 
 

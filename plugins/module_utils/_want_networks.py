@@ -74,7 +74,9 @@ def without_networks(topology: Topology, names: t.Iterable[str]) -> Topology:
             )
     return topology.with_(
         networks={name: network for name, network in topology.networks.items() if name not in gone},
-        masquerades={name: item for name, item in topology.masquerades.items() if item.network not in gone or not item.network},
+        masquerades={
+            name: item for name, item in topology.masquerades.items() if item.network not in gone or not item.network
+        },
     )
 
 
@@ -117,7 +119,9 @@ def _subnets(
         return (pick_subnet(name, [*others, *(subnet for subnet, _dev in facts.on_link())], facts.nameservers()),)
     subnets = tuple(dict.fromkeys(parse_subnet(text, "subnet of network %s" % name) for text in asked))
     if not subnets:
-        raise InputError("Cannot set up network %s: 'subnets' is an empty list. Give a subnet, or leave the option out." % name)
+        raise InputError(
+            "Cannot set up network %s: 'subnets' is an empty list. Give a subnet, or leave the option out." % name
+        )
     for subnet in subnets:
         _check_subnet(name, subnet)
         if before is None or subnet not in before.subnets:
@@ -136,15 +140,18 @@ def _check_subnet(name: str, subnet: Subnet) -> None:
     elif subnet.prefixlen == subnet.max_prefixlen:
         reason = "it has room for one address only"
     if reason:
-        raise InputError("Cannot give network %s the subnet %s: %s. Choose a private unicast subnet." % (name, subnet, reason))
+        raise InputError(
+            "Cannot give network %s the subnet %s: %s. Choose a private unicast subnet." % (name, subnet, reason)
+        )
 
 
 def _check_on_link(name: str, subnet: Subnet, facts: HostFacts) -> None:
     for route, interface in facts.on_link():
-        if interface != name and route.version == subnet.version and route.overlaps(subnet):  # type: ignore[arg-type]
+        if interface != name and route.version == subnet.version and route.overlaps(subnet):
             raise InputError(
                 "Cannot give network %s the subnet %s: it overlaps %s, which this host has on interface %s. "
-                "Choose a subnet that is free, or leave 'subnets' out to have one picked." % (name, subnet, route, interface)
+                "Choose a subnet that is free, or leave 'subnets' out to have one picked."
+                % (name, subnet, route, interface)
             )
 
 
@@ -179,7 +186,7 @@ def _allocate_from(
         return before.allocate_from if before else ()
     ranges = tuple(parse_subnet(text, "allocate_from of network %s" % name) for text in asked)
     for pool in ranges:
-        if not any(pool.version == subnet.version and pool.subnet_of(subnet) for subnet in subnets):  # type: ignore[arg-type]
+        if not any(pool.network_address in subnet and pool.prefixlen >= subnet.prefixlen for subnet in subnets):
             raise InputError(
                 "Cannot let network %s allocate from %s: it is outside its subnets (%s). Choose a part of one of them."
                 % (name, pool, ", ".join(map(str, subnets)))
@@ -194,7 +201,8 @@ def _mtu(name: str, subnets: tuple[Subnet, ...], asked: int | None, before: Netw
     if not least <= asked <= _MOST_MTU:
         raise InputError(
             "Cannot give network %s the MTU %d: it must be from %d to %d bytes for its subnets. "
-            "Choose another, or leave it out to take that of the default-route interface." % (name, asked, least, _MOST_MTU)
+            "Choose another, or leave it out to take that of the default-route interface."
+            % (name, asked, least, _MOST_MTU)
         )
     return asked
 
@@ -217,7 +225,8 @@ def _check_joined(topology: Topology, network: Network) -> None:
         for address in endpoint.addresses:
             if network.subnet_of(address) is None or (address in network.gateways and network.mode != "isolated"):
                 raise InputError(
-                    "Cannot change network %s to %s: endpoint %s has the address %s, which would be outside it or its gateway. "
+                    "Cannot change network %s to %s: endpoint %s has the address %s, which would be outside it "
+                    "or its gateway. "
                     "Remove the endpoint first, or choose a subnet that holds it."
                     % (network.name, ", ".join(map(str, network.subnets)), endpoint.name, address)
                 )

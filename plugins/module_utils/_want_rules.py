@@ -23,7 +23,9 @@ __all__ = ("masquerade_name", "want_masquerades", "want_publishes", "without_mas
 Request = t.Mapping[str, t.Any]
 
 
-def want_publishes(topology: Topology, requests: t.Sequence[Request], facts: HostFacts, prune: bool = False) -> Topology:
+def want_publishes(
+    topology: Topology, requests: t.Sequence[Request], facts: HostFacts, prune: bool = False
+) -> Topology:
     """The topology with the requested ports published.
 
     :param requests: each with ``endpoint``, ``ports``, ``publish_all``, ``loopback`` and ``sources``.
@@ -58,7 +60,8 @@ def _choose(topology: Topology, fresh: list[Publish], facts: HostFacts) -> dict[
         problem = family_problem(publish, topology.endpoints[publish.endpoint], topology.network_of(publish))
         if problem:
             raise InputError(
-                "Cannot publish %s for endpoint %s: %s. Change the publish or the endpoint." % (publish.spec, publish.endpoint, problem)
+                "Cannot publish %s for endpoint %s: %s. Change the publish or the endpoint."
+                % (publish.spec, publish.endpoint, problem)
             )
     if not fresh:
         return publishes
@@ -103,7 +106,8 @@ def _known_endpoint(topology: Topology, name: str) -> Endpoint:
     endpoint = topology.endpoints.get(name)
     if endpoint is None:
         raise InputError(
-            "Cannot publish ports of endpoint %s: the endpoint does not exist. Create it first with veth_endpoint." % name
+            "Cannot publish ports of endpoint %s: the endpoint does not exist. Create it first with veth_endpoint."
+            % name
         )
     return endpoint
 
@@ -168,7 +172,7 @@ def _want_masquerade(topology: Topology, request: Request) -> Masquerade:
         if interface:
             valid_interface_name(interface, "except_out_interface of the masquerade")
         wanted = Masquerade(source=source, except_out_interface=interface, to_source=to_source)
-        families = frozenset((source.version,))
+        families: frozenset[int] = frozenset((source.version,))
     else:
         network = known_network(topology, request["network"], "masquerade")
         if network.mode != "nat":

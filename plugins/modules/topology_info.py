@@ -44,7 +44,7 @@ networks:
   elements: dict
   sample: [{name: docker0, subnets: [172.17.0.0/16]}]
 endpoints:
-  description: All endpoints, as M(bridgeport.net.veth_endpoint) returns them, each with the counters of its host interface.
+  description: All endpoints, as M(bridgeport.net.veth_endpoint) returns them, each with its counters.
   returned: success
   type: list
   elements: dict
@@ -87,7 +87,7 @@ backend:
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.bridgeport.net.plugins.module_utils._ansible import fail, find_library
+from ansible_collections.bridgeport.net.plugins.module_utils._ansible import leave_with
 from ansible_collections.bridgeport.net.plugins.module_utils._codec import (
     describe_endpoint,
     describe_masquerade,
@@ -95,7 +95,6 @@ from ansible_collections.bridgeport.net.plugins.module_utils._codec import (
     describe_publish,
 )
 from ansible_collections.bridgeport.net.plugins.module_utils._engine import Engine, Inspection
-from ansible_collections.bridgeport.net.plugins.module_utils._errors import BridgeportError
 from ansible_collections.bridgeport.net.plugins.module_utils._report import port_table
 
 
@@ -122,12 +121,7 @@ def describe(found: Inspection) -> dict[str, t.Any]:
 
 def main() -> None:
     module = AnsibleModule(argument_spec={}, supports_check_mode=True)
-    find_library(module)
-    try:
-        found = Engine().inspect()
-    except BridgeportError as problem:
-        fail(module, problem)
-    module.exit_json(changed=False, **describe(found))
+    leave_with(module, lambda: {"changed": False, **describe(Engine().inspect())})
 
 
 if __name__ == "__main__":

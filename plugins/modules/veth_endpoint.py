@@ -56,7 +56,8 @@ options:
       expose: &expose
         description:
           - Ports on which something listens inside, as in V(5000), V(53/udp) or V(3000-3003).
-          - This is metadata, as Docker's EXPOSE is. It opens nothing by itself, see O(port_publish#publish_all).
+          - This is metadata, as Docker's EXPOSE is. It opens nothing by itself, see
+            O(bridgeport.net.port_publish#module:publish_all).
         type: list
         elements: str
       mac: &mac

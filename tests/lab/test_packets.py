@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+
 from hostlab import Host, Lab, echo_command
 from support import Modules
 
@@ -98,7 +99,11 @@ def topology(lab: Lab, host: Host, client: Host, modules: Modules) -> Iterator[N
             {"name": "other", "network": "br-other"},
         ],
     )
-    ports = [f"{spec}/{proto}" for proto in ("tcp", "udp") for spec in ("80:5000", "127.0.0.1:8081:5000", "127.0.0.2:8082:5000")]
+    ports = [
+        f"{spec}/{proto}"
+        for proto in ("tcp", "udp")
+        for spec in ("80:5000", "127.0.0.1:8081:5000", "127.0.0.2:8082:5000")
+    ]
     ports += [f"192.168.52.203:8084:5000/{proto}" for proto in ("tcp", "udp")]
     modules.ok("port_publish", endpoint="web", ports=ports)
     modules.ok("port_publish", endpoint="web", ports=["8083:5000", "8083:5000/udp"], loopback="none")
@@ -106,7 +111,10 @@ def topology(lab: Lab, host: Host, client: Host, modules: Modules) -> Iterator[N
     host.start(echo_command("web", everywhere, everywhere), netns="web", ready="ready")
     outside = [f"{address}:{port}" for address in ("0.0.0.0", "[::]") for port in (80, 7000)]
     client.start(echo_command("client", outside, outside), ready="ready")
-    for version, subnets in ((4, ("172.17.0.0/16", "172.18.0.0/16", "127.0.0.2/32")), (6, ("fd00:17::/64", "fd00:18::/64"))):
+    for version, subnets in (
+        (4, ("172.17.0.0/16", "172.18.0.0/16", "127.0.0.2/32")),
+        (6, ("fd00:17::/64", "fd00:18::/64")),
+    ):
         for subnet in subnets:
             if subnet.startswith("127."):
                 client.run(["ip", "addr", "del", "127.0.0.1/8", "dev", "lo"])

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from hostlab import Host, echo_command
 from support import RUNNER, Interpreter, Modules
 
@@ -35,29 +36,65 @@ CASES: list[tuple[str, dict[str, Any], list[str]]] = [
     ("bridge_network", {"name": "n", "subnets": ["172.17.128.0/24"]}, ["172.17.128.0/24", "172.17.0.0/16", "docker0"]),
     ("bridge_network", {"name": "n", "subnets": ["192.168.52.0/25"]}, ["192.168.52.0/25", "192.168.52.0/24", "eth0"]),
     ("bridge_network", {"name": "n", "subnets": ["fd52::/48"]}, ["fd52::/48", "fd52::/64", "eth0"]),
-    ("bridge_network", {"name": "n", "subnets": ["10.0.0.0/24"], "gateways": ["10.0.1.1"]}, ["10.0.1.1", "10.0.0.0/24"]),
-    ("bridge_network", {"name": "n", "subnets": ["10.0.0.0/24"], "gateways": ["10.0.0.255"]}, ["10.0.0.255", "broadcast"]),
+    (
+        "bridge_network",
+        {"name": "n", "subnets": ["10.0.0.0/24"], "gateways": ["10.0.1.1"]},
+        ["10.0.1.1", "10.0.0.0/24"],
+    ),
+    (
+        "bridge_network",
+        {"name": "n", "subnets": ["10.0.0.0/24"], "gateways": ["10.0.0.255"]},
+        ["10.0.0.255", "broadcast"],
+    ),
     ("bridge_network", {"name": "n", "subnets": ["10.0.0.0/24"], "mtu": 10}, ["MTU 10"]),
     ("bridge_network", {"name": "n", "subnets": ["10.0.0.0/24"], "mac": "01:00:5e:00:00:01"}, ["01:00:5e:00:00:01"]),
-    ("bridge_network", {"name": "docker0", "subnets": ["10.7.0.0/24"]}, ["docker0", "10.7.0.0/24", "peer", "172.17.0.3"]),
+    (
+        "bridge_network",
+        {"name": "docker0", "subnets": ["10.7.0.0/24"]},
+        ["docker0", "10.7.0.0/24", "peer", "172.17.0.3"],
+    ),
     ("bridge_network", {"name": "docker0", "state": "absent"}, ["docker0", "web"]),
     ("bridge_network", {"name": "n", "backend": "iptables"}, ["iptables", "nftables"]),
     # Addresses
-    ("veth_endpoint", {"network": "docker0", "name": "v", "addresses": ["10.9.9.9"]}, ["10.9.9.9", "172.17.0.0/16", "outside"]),
+    (
+        "veth_endpoint",
+        {"network": "docker0", "name": "v", "addresses": ["10.9.9.9"]},
+        ["10.9.9.9", "172.17.0.0/16", "outside"],
+    ),
     ("veth_endpoint", {"network": "docker0", "name": "v", "addresses": ["172.17.0.2"]}, ["172.17.0.2", "web", "v"]),
-    ("veth_endpoint", {"network": "docker0", "name": "v", "addresses": ["172.17.0.0"]}, ["172.17.0.0", "network address"]),
-    ("veth_endpoint", {"network": "docker0", "name": "v", "addresses": ["172.17.255.255"]}, ["172.17.255.255", "broadcast"]),
+    (
+        "veth_endpoint",
+        {"network": "docker0", "name": "v", "addresses": ["172.17.0.0"]},
+        ["172.17.0.0", "network address"],
+    ),
+    (
+        "veth_endpoint",
+        {"network": "docker0", "name": "v", "addresses": ["172.17.255.255"]},
+        ["172.17.255.255", "broadcast"],
+    ),
     ("veth_endpoint", {"network": "docker0", "name": "v", "addresses": ["172.17.0.1"]}, ["172.17.0.1", "gateway"]),
-    ("veth_endpoint", {"network": "docker0", "name": "v", "addresses": ["web"]}, ["'web'", "not an IPv4 or IPv6 address"]),
+    (
+        "veth_endpoint",
+        {"network": "docker0", "name": "v", "addresses": ["web"]},
+        ["'web'", "not an IPv4 or IPv6 address"],
+    ),
     ("veth_endpoint", {"network": "nowhere", "name": "v"}, ["nowhere", "does not exist", "docker0"]),
-    ("veth_endpoint", {"network": "docker0", "name": "v", "sysctls": {"kernel.hostname": "x"}}, ["kernel.hostname", "'net.'"]),
+    (
+        "veth_endpoint",
+        {"network": "docker0", "name": "v", "sysctls": {"kernel.hostname": "x"}},
+        ["kernel.hostname", "'net.'"],
+    ),
     ("veth_endpoint", {"network": "docker0", "name": "v", "sysctls": {"net.../../x": "1"}}, ["net.../../x"]),
     ("veth_endpoint", {"network": "docker0", "name": "v", "expose": ["0"]}, ["port 0"]),
     # Ports
     ("port_publish", {"endpoint": "web", "ports": ["0:80"]}, ["'0:80'", "port 0"]),
     ("port_publish", {"endpoint": "web", "ports": ["80:65536"]}, ["'80:65536'", "65536"]),
     ("port_publish", {"endpoint": "web", "ports": ["90-80:90-80"]}, ["'90-80:90-80'", "backwards"]),
-    ("port_publish", {"endpoint": "web", "ports": ["80-82:80-83"]}, ["'80-82:80-83'", "3 host ports", "4 endpoint ports"]),
+    (
+        "port_publish",
+        {"endpoint": "web", "ports": ["80-82:80-83"]},
+        ["'80-82:80-83'", "3 host ports", "4 endpoint ports"],
+    ),
     ("port_publish", {"endpoint": "web", "ports": ["80:80/icmp"]}, ["'80:80/icmp'", "'icmp'", "tcp, udp or sctp"]),
     ("port_publish", {"endpoint": "web", "ports": ["abcd:80:80"]}, ["'abcd:80:80'", "'abcd'"]),
     ("port_publish", {"endpoint": "web", "ports": ["fd52::203:80:80"]}, ["brackets"]),
@@ -143,7 +180,9 @@ def test_a_namespace_that_is_not_ours(modules: Modules, host: Host) -> None:
     host.run(["ip", "netns", "del", "theirs"])
 
 
-@pytest.mark.parametrize("text", ["{", "[]", '{"format": 9}', '{"format":1,"backend":"nftables","topology":{"networks":[{}]}}', "\x00"])
+@pytest.mark.parametrize(
+    "text", ["{", "[]", '{"format": 9}', '{"format":1,"backend":"nftables","topology":{"networks":[{}]}}', "\x00"]
+)
 def test_a_corrupt_record(fresh: Callable[[str], Modules], text: str) -> None:
     modules = fresh("pypi")
     modules.ok("bridge_network", name="docker0", subnets=["172.17.0.0/16"])
@@ -194,12 +233,16 @@ def test_with_an_old_pyroute2(modules: Modules, tmp_path: Path) -> None:
     old.mkdir()
     (old / "__init__.py").write_text("__version__ = '0.5.14'\nclass IPBatch: pass\n")
     (tmp_path / "pyroute2-0.5.14.dist-info").mkdir()
-    (tmp_path / "pyroute2-0.5.14.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: pyroute2\nVersion: 0.5.14\n")
+    (tmp_path / "pyroute2-0.5.14.dist-info" / "METADATA").write_text(
+        "Metadata-Version: 2.1\nName: pyroute2\nVersion: 0.5.14\n"
+    )
     message = without(modules, [], f"PYTHONPATH={tmp_path}:{modules.interpreter.python_path}")
     assert f"pyroute2 0.5.14 at {old} is too old" in message and "0.6.13" in message
 
 
-def test_without_nft(modules: Modules) -> None:
-    hidden = ["unshare", "--mount", "sh", "-c", 'mount --bind /dev/null /usr/sbin/nft && exec "$@"', "-"]
+def test_without_nftables(modules: Modules) -> None:
+    hide = 'for file in /usr/lib/*/libnftables.so.1; do mount --bind /dev/null $file; done; exec "$@"'
+    hidden = ["unshare", "--mount", "sh", "-c", hide, "-"]
     message = without(modules, hidden, f"PYTHONPATH={modules.interpreter.python_path}")
-    assert "the program nft was not found" in message and "nftables" in message
+    assert "libnftables.so.1" in message
+    assert "Install the package nftables, version 1.0 or newer." in message

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+
 from hostlab import Host
 from support import Modules
 
@@ -94,7 +95,9 @@ def test_bridge_network(fresh: Callable[[str], Modules], python: str) -> None:
         assert host.run(["find", "/var/lib/bridgeport", "-type", "f"]).stdout == ""
 
     transition(modules, "bridge_network", NETWORK, created)
-    transition(modules, "bridge_network", {"name": "docker0", "mtu": 1400, "gateways": ["172.17.0.254", "fd00:17::1"]}, changed)
+    transition(
+        modules, "bridge_network", {"name": "docker0", "mtu": 1400, "gateways": ["172.17.0.254", "fd00:17::1"]}, changed
+    )
     transition(modules, "bridge_network", {"name": "docker0", "state": "absent"}, removed)
 
 
@@ -105,7 +108,9 @@ def test_masquerade(fresh: Callable[[str], Modules], python: str) -> None:
 
     def sources(host: Host) -> list[str]:
         text = host.run(["nft", "list", "chain", "ip", "bridgeport", "postrouting"]).stdout
-        return [line.split(" comment")[0].strip() for line in text.splitlines() if "ip saddr 172.17.0.0/16 ip daddr" in line]
+        return [
+            line.split(" comment")[0].strip() for line in text.splitlines() if "ip saddr 172.17.0.0/16 ip daddr" in line
+        ]
 
     rule = 'ip saddr 172.17.0.0/16 ip daddr != 224.0.0.0/4 oifname != { "lo", "docker0" }'
 

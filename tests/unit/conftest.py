@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, settings
 
 settings.register_profile(
     "unit",
-    max_examples=40,
+    max_examples=50,
     deadline=None,
     derandomize=True,
     database=None,

@@ -162,5 +162,7 @@ def listing(table: Table) -> list[dict[str, t.Any]]:
         found.append({"chain": body})
     for chain in table.chains.values():
         for _text, comment in chain.rules:
-            found.append({"rule": {**at, "chain": chain.name, "handle": 4, "comment": comment, "expr": [{"accept": None}]}})
+            found.append(
+                {"rule": {**at, "chain": chain.name, "handle": 4, "comment": comment, "expr": [{"accept": None}]}}
+            )
     return found

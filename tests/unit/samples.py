@@ -10,7 +10,6 @@ import typing as t
 from ipaddress import ip_interface, ip_network
 
 import pytest
-
 from ansible_collections.bridgeport.net.plugins.module_utils._errors import BridgeportError, InputError
 from ansible_collections.bridgeport.net.plugins.module_utils._facts import StaticFacts
 from ansible_collections.bridgeport.net.plugins.module_utils._nft_table import render_table

@@ -11,8 +11,6 @@ import json
 import typing as t
 
 import pytest
-from samples import DUAL, LAN, WEB, decided
-
 from ansible_collections.bridgeport.net.plugins.module_utils._codec import (
     describe_endpoint,
     describe_masquerade,
@@ -23,6 +21,7 @@ from ansible_collections.bridgeport.net.plugins.module_utils._codec import (
 )
 from ansible_collections.bridgeport.net.plugins.module_utils._errors import RecordError
 from ansible_collections.bridgeport.net.plugins.module_utils._topology import Topology
+from samples import DUAL, LAN, WEB, decided
 
 FULL = decided(
     [
@@ -167,9 +166,18 @@ def test_something_else_than_a_topology_is_refused(data: object) -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda data: data["endpoints"][1].update(network="gone"), "endpoint web names the network gone, which is not there"),
-        (lambda data: data["publishes"][0].update(endpoint="gone"), "a publish names the endpoint gone, which is not there"),
-        (lambda data: data["masquerades"][1].update(network="gone"), "a masquerade names the network gone, which is not there"),
+        (
+            lambda data: data["endpoints"][1].update(network="gone"),
+            "endpoint web names the network gone, which is not there",
+        ),
+        (
+            lambda data: data["publishes"][0].update(endpoint="gone"),
+            "a publish names the endpoint gone, which is not there",
+        ),
+        (
+            lambda data: data["masquerades"][1].update(network="gone"),
+            "a masquerade names the network gone, which is not there",
+        ),
     ],
 )
 def test_reference_into_nothing_is_refused_by_name(change: t.Callable[[t.Any], object], words: str) -> None:

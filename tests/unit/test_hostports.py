@@ -13,13 +13,12 @@ from __future__ import annotations
 import typing as t
 
 import pytest
-from samples import BOTH, DUAL, LAN, WEB, decided, refused
-
 from ansible_collections.bridgeport.net.plugins.module_utils._errors import StateError
 from ansible_collections.bridgeport.net.plugins.module_utils._facts import StaticFacts
 from ansible_collections.bridgeport.net.plugins.module_utils._hostports import Holder, HostPorts
 from ansible_collections.bridgeport.net.plugins.module_utils._topology import Topology
 from ansible_collections.bridgeport.net.plugins.module_utils._want_rules import want_publishes, without_publishes
+from samples import BOTH, DUAL, LAN, WEB, decided, refused
 
 HOST = decided([LAN, DUAL], [WEB, {"name": "db", "network": "lan0"}, BOTH])
 
@@ -162,7 +161,14 @@ WILDCARD, ONE, OTHER = "8080:80", "192.0.2.1:8080:80", "192.0.2.2:8080:80"
 
 @pytest.mark.parametrize(
     ("there", "asked"),
-    [(WILDCARD, WILDCARD), (WILDCARD, ONE), (ONE, WILDCARD), (ONE, ONE), ("0.0.0.0:8080:80", ONE), (ONE, "0.0.0.0:8080:80")],
+    [
+        (WILDCARD, WILDCARD),
+        (WILDCARD, ONE),
+        (ONE, WILDCARD),
+        (ONE, ONE),
+        ("0.0.0.0:8080:80", ONE),
+        (ONE, "0.0.0.0:8080:80"),
+    ],
 )
 def test_collision_is_refused_both_ways_and_names_both_owners(there: str, asked: str) -> None:
     refused(

@@ -10,8 +10,6 @@ from ipaddress import ip_address, ip_network
 from itertools import islice
 
 import pytest
-from samples import refused
-
 from ansible_collections.bridgeport.net.plugins.module_utils._errors import InputError
 from ansible_collections.bridgeport.net.plugins.module_utils._ipam import (
     DEFAULT_POOLS,
@@ -24,9 +22,12 @@ from ansible_collections.bridgeport.net.plugins.module_utils._ipam import (
     pick_subnet,
 )
 from ansible_collections.bridgeport.net.plugins.module_utils._model import Network, Subnet
+from samples import refused
 
 
-def network(*subnets: str, gateways: tuple[str, ...] = (), allocate_from: tuple[str, ...] = (), mode: str = "nat") -> Network:
+def network(
+    *subnets: str, gateways: tuple[str, ...] = (), allocate_from: tuple[str, ...] = (), mode: str = "nat"
+) -> Network:
     parsed = tuple(map(ip_network, subnets))
     return Network(
         "lan0",
@@ -167,7 +168,12 @@ def test_taken_addresses_are_skipped_and_reused_when_they_are_free_again() -> No
 
 @pytest.mark.parametrize(
     ("subnet", "addresses"),
-    [("10.0.0.0/30", ["10.0.0.2"]), ("10.0.0.0/31", ["10.0.0.1"]), ("fd00::/126", ["fd00::2", "fd00::3"]), ("fd00::/127", ["fd00::1"])],
+    [
+        ("10.0.0.0/30", ["10.0.0.2"]),
+        ("10.0.0.0/31", ["10.0.0.1"]),
+        ("fd00::/126", ["fd00::2", "fd00::3"]),
+        ("fd00::/127", ["fd00::1"]),
+    ],
 )
 def test_small_subnets_are_used_to_the_last_address(subnet: str, addresses: list[str]) -> None:
     where = network(subnet)
@@ -225,4 +231,9 @@ def test_exhaustion_names_endpoint_network_and_ranges() -> None:
         raise problem
 
     assert isinstance(problem, InputError)
-    refused(fail, "IPv4 address for endpoint web", "10.0.0.8/31, 10.0.0.20/31 of network lan0 is exhausted", "Remove endpoints")
+    refused(
+        fail,
+        "IPv4 address for endpoint web",
+        "10.0.0.8/31, 10.0.0.20/31 of network lan0 is exhausted",
+        "Remove endpoints",
+    )

@@ -10,8 +10,6 @@ import errno
 from ipaddress import ip_address, ip_network
 
 import pytest
-from samples import refused
-
 from ansible_collections.bridgeport.net.plugins.module_utils._errors import kernel_words
 from ansible_collections.bridgeport.net.plugins.module_utils._model import (
     Endpoint,
@@ -26,6 +24,7 @@ from ansible_collections.bridgeport.net.plugins.module_utils._model import (
     valid_endpoint_name,
     valid_interface_name,
 )
+from samples import refused
 
 NETWORK = Network(
     "dual0",
@@ -84,14 +83,21 @@ def test_address_is_read(text: str, address: str) -> None:
     assert parse_address(text, "host address") == ip_address(address)
 
 
-@pytest.mark.parametrize("text", ["", "localhost", "10.0.0", "10.0.0.256", "010.0.0.1", "10.0.0.1/24", " 10.0.0.1", "[::1]"])
+@pytest.mark.parametrize(
+    "text", ["", "localhost", "10.0.0", "10.0.0.256", "010.0.0.1", "10.0.0.1/24", " 10.0.0.1", "[::1]"]
+)
 def test_bad_address_is_refused(text: str) -> None:
     refused(lambda: parse_address(text, "nameserver"), repr(text), "the nameserver", "Give an address such as")
 
 
 @pytest.mark.parametrize(
     ("text", "subnet"),
-    [("10.0.0.0/24", "10.0.0.0/24"), ("10.0.0.0/31", "10.0.0.0/31"), ("FD00:0::/64", "fd00::/64"), ("0.0.0.0/0", "0.0.0.0/0")],
+    [
+        ("10.0.0.0/24", "10.0.0.0/24"),
+        ("10.0.0.0/31", "10.0.0.0/31"),
+        ("FD00:0::/64", "fd00::/64"),
+        ("0.0.0.0/0", "0.0.0.0/0"),
+    ],
 )
 def test_subnet_is_read(text: str, subnet: str) -> None:
     assert parse_subnet(text, "subnet") == ip_network(subnet)

@@ -9,9 +9,6 @@ from __future__ import annotations
 import typing as t
 
 import pytest
-from nft_interpreter import listing
-from samples import BOTH, DUAL, decided
-
 from ansible_collections.bridgeport.net.plugins.module_utils._nft_table import (
     Chain,
     Table,
@@ -20,6 +17,8 @@ from ansible_collections.bridgeport.net.plugins.module_utils._nft_table import (
     same,
 )
 from ansible_collections.bridgeport.net.plugins.module_utils._ruleset import rules_of
+from nft_interpreter import listing
+from samples import BOTH, DUAL, decided
 
 # What nft 1.0.6 printed for the table of one network docker0 (172.17.0.0/16) with 80:5000 and 127.0.0.1:8443:443
 # published, expressions left out, and of the chains those that a listing shows in each way.

@@ -10,9 +10,6 @@ import typing as t
 from dataclasses import replace
 
 import pytest
-from nft_interpreter import Kernel
-from samples import BOTH, DUAL, LAN, WEB, Request, decided
-
 from ansible_collections.bridgeport.net.plugins.module_utils._nft_table import (
     Chain,
     Element,
@@ -22,12 +19,16 @@ from ansible_collections.bridgeport.net.plugins.module_utils._nft_table import (
     transaction,
 )
 from ansible_collections.bridgeport.net.plugins.module_utils._ruleset import rules_of
+from nft_interpreter import Kernel
+from samples import BOTH, DUAL, LAN, WEB, Request, decided
 
 SEALED: Request = {"name": "back", "subnets": ["10.9.0.0/24"], "mode": "internal", "icc": False}
 ROUTED: Request = {"name": "flat0", "subnets": ["10.8.0.0/24"], "mode": "routed"}
 
 
-def table(version: int = 4, ports: t.Sequence[str] = (), networks: t.Sequence[Request] = (DUAL,), **publish: t.Any) -> Table:
+def table(
+    version: int = 4, ports: t.Sequence[str] = (), networks: t.Sequence[Request] = (DUAL,), **publish: t.Any
+) -> Table:
     publishes = [{"endpoint": "both", "ports": list(ports), **publish}] if ports else []
     return render_table(rules_of(decided(networks, [BOTH], publishes))[version])
 
@@ -164,7 +165,7 @@ def test_table_that_nothing_needs_any_more_is_deleted() -> None:
         (
             ["80:80"],
             ["80:80", "81:81"],
-            "add element ip bridgeport published { tcp . 81 comment \"both\" : 10.0.1.2 . 81 }\n"
+            'add element ip bridgeport published { tcp . 81 comment "both" : 10.0.1.2 . 81 }\n'
             "add element ip bridgeport open_ports { 10.0.1.2 . tcp . 81 }\n",
         ),
         (
@@ -277,7 +278,10 @@ def test_drift_is_told_in_sentences() -> None:
     chains = {name: chain for name, chain in wanted.chains.items() if name != "guard"}
     chains["publish"] = replace(chains["publish"], rules=())
     chains["mine"] = Chain("mine", None, ())
-    published = {("tcp", 80): Element(("tcp", 80), ("10.0.1.9", 80)), ("tcp", 22): Element(("tcp", 22), ("10.0.1.9", 22))}
+    published = {
+        ("tcp", 80): Element(("tcp", 80), ("10.0.1.9", 80)),
+        ("tcp", 22): Element(("tcp", 22), ("10.0.1.9", 22)),
+    }
     there = replace(wanted, chains=chains, elements={**wanted.elements, "published": published})
     assert list(drift(there, wanted)) == [
         "Restore the missing chain guard of table ip bridgeport.",

@@ -11,8 +11,6 @@ from dataclasses import replace
 from ipaddress import ip_address, ip_interface, ip_network
 
 import pytest
-from samples import BOTH, DUAL, FACTS, LAN, WEB, decided, observed
-
 from ansible_collections.bridgeport.net.plugins.module_utils._changes import AddEndpoint, Change, ChangeRules
 from ansible_collections.bridgeport.net.plugins.module_utils._nft_table import Element, Table
 from ansible_collections.bridgeport.net.plugins.module_utils._plan import make_plan, scope_of
@@ -20,8 +18,13 @@ from ansible_collections.bridgeport.net.plugins.module_utils._state import FileS
 from ansible_collections.bridgeport.net.plugins.module_utils._topology import Topology
 from ansible_collections.bridgeport.net.plugins.module_utils._want_endpoints import want_endpoints
 from ansible_collections.bridgeport.net.plugins.module_utils._want_networks import want_networks
+from samples import BOTH, DUAL, FACTS, LAN, WEB, decided, observed
 
-TOPOLOGY = decided([DUAL], [{**BOTH, "sysctls": {"net.core.somaxconn": 4096}}], [{"endpoint": "both", "ports": ["80:80"]}])
+Key = t.TypeVar("Key")
+
+TOPOLOGY = decided(
+    [DUAL], [{**BOTH, "sysctls": {"net.core.somaxconn": 4096}}], [{"endpoint": "both", "ports": ["80:80"]}]
+)
 HOST = observed(TOPOLOGY)
 
 
@@ -34,7 +37,7 @@ def sentences(seen: Observed, after: Topology = TOPOLOGY, before: Topology = TOP
 
 
 def with_link(name: str, **changes: t.Any) -> Observed:
-    return replace(HOST, links={**HOST.links, name: HOST.links[name]._replace(**changes)})
+    return replace(HOST, links={**HOST.links, name: replace(HOST.links[name], **changes)})
 
 
 def with_inside(**changes: t.Any) -> Observed:
@@ -43,10 +46,10 @@ def with_inside(**changes: t.Any) -> Observed:
 
 def with_inner_link(name: str, **changes: t.Any) -> Observed:
     links = HOST.namespaces["both"].links
-    return with_inside(links={**links, name: links[name]._replace(**changes)})
+    return with_inside(links={**links, name: replace(links[name], **changes)})
 
 
-def without(mapping: t.Mapping[str, t.Any], *keys: str) -> dict[str, t.Any]:
+def without(mapping: t.Mapping[Key, t.Any], *keys: Key) -> dict[Key, t.Any]:
     return {key: value for key, value in mapping.items() if key not in keys}
 
 
@@ -111,7 +114,7 @@ BRIDGE = HOST.links["dual0"]
             replace(HOST, files={**HOST.files, "/etc/netns/both/hosts": FileState("/var/lib/bridgeport/hosts/dual0")}),
             "Change file /etc/netns/both/hosts.",
         ),
-        (replace(HOST, tables=without(HOST.tables, 4)), "Restore the missing table ip bridgeport."),  # type: ignore[arg-type]
+        (replace(HOST, tables=without(HOST.tables, 4)), "Restore the missing table ip bridgeport."),
     ],
 )
 def test_one_thing_that_drifted_is_one_change(seen: Observed, sentence: str) -> None:
@@ -185,7 +188,7 @@ def test_kernel_without_ipv6_has_nothing_to_switch_off() -> None:
 def test_missing_bridge_is_made_and_its_endpoints_are_joined_again() -> None:
     seen = replace(
         HOST,
-        links={"bp-both": HOST.links["bp-both"]._replace(master=0)},
+        links={"bp-both": replace(HOST.links["bp-both"], master=0)},
         addresses={},
         sysctls=without(HOST.sysctls, *[key for key in HOST.sysctls if "dual0" in key]),
     )
@@ -202,7 +205,10 @@ def test_missing_bridge_is_made_and_its_endpoints_are_joined_again() -> None:
         (replace(HOST, links=without(HOST.links, "bp-both"), namespaces={}), (False, False, False)),
         (replace(HOST, namespaces={}), (False, False, True)),
         (replace(HOST, namespaces={"both": Inside(broken=True)}), (False, True, True)),
-        (replace(HOST, links=without(HOST.links, "bp-both"), namespaces={"both": Inside(broken=True)}), (False, True, False)),
+        (
+            replace(HOST, links=without(HOST.links, "bp-both"), namespaces={"both": Inside(broken=True)}),
+            (False, True, False),
+        ),
         (replace(HOST, links=without(HOST.links, "bp-both"), namespaces={"both": Inside()}), (True, False, False)),
         (replace(HOST, namespaces={"both": Inside()}), (True, False, True)),
     ],

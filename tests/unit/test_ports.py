@@ -9,10 +9,9 @@ from __future__ import annotations
 import typing as t
 
 import pytest
-from samples import refused
-
 from ansible_collections.bridgeport.net.plugins.module_utils._model import Publish
 from ansible_collections.bridgeport.net.plugins.module_utils._ports import parse_exposed, parse_ports, port_fields
+from samples import refused
 
 
 def parsed(*specs: object) -> list[Publish]:

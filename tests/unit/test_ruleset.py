@@ -9,8 +9,6 @@ from __future__ import annotations
 from ipaddress import ip_address, ip_network
 
 import pytest
-from samples import BOTH, DUAL, LAN, WEB, Request, decided
-
 from ansible_collections.bridgeport.net.plugins.module_utils._ruleset import (
     FamilyRules,
     NetworkRules,
@@ -20,6 +18,7 @@ from ansible_collections.bridgeport.net.plugins.module_utils._ruleset import (
     rules_of,
 )
 from ansible_collections.bridgeport.net.plugins.module_utils._topology import Topology
+from samples import BOTH, DUAL, LAN, WEB, Request, decided
 
 
 def rules(mode: str, *ports: str, loopback: str = "nat", **options: object) -> dict[int, FamilyRules]:
@@ -49,15 +48,13 @@ def test_ipv4_only_topology_needs_no_ipv6_rules() -> None:
 )
 def test_mode_decides_what_holds_for_the_bridge(mode: str, guarded: bool, sealed: bool, pings: bool) -> None:
     families = rules(mode)
-    assert families[4].networks == (
-        NetworkRules("dual0", (ip_network("10.0.1.0/24"),), guarded, sealed, True, pings),
-    )
-    assert families[6].networks == (
-        NetworkRules("dual0", (ip_network("fd00:1::/64"),), guarded, sealed, True, pings),
-    )
+    assert families[4].networks == (NetworkRules("dual0", (ip_network("10.0.1.0/24"),), guarded, sealed, True, pings),)
+    assert families[6].networks == (NetworkRules("dual0", (ip_network("fd00:1::/64"),), guarded, sealed, True, pings),)
 
 
-@pytest.mark.parametrize(("mode", "trusted"), [("nat", ("eth1",)), ("routed", ("eth1",)), ("internal", ()), ("isolated", ())])
+@pytest.mark.parametrize(
+    ("mode", "trusted"), [("nat", ("eth1",)), ("routed", ("eth1",)), ("internal", ()), ("isolated", ())]
+)
 def test_trusted_interfaces_open_no_sealed_network(mode: str, trusted: tuple[str, ...]) -> None:
     assert rules(mode, trusted_interfaces=["eth1"])[4].networks[0].trusted == trusted
 
@@ -84,7 +81,9 @@ def test_publish_on_every_address_translates_in_both_families() -> None:
         ("[2001:db8::1]:8080:80", 6, "2001:db8::1"),
     ],
 )
-def test_publish_on_one_address_translates_and_opens_in_its_family_only(port: str, version: int, host_address: str) -> None:
+def test_publish_on_one_address_translates_and_opens_in_its_family_only(
+    port: str, version: int, host_address: str
+) -> None:
     families = rules("nat", port)
     address = {4: "10.0.1.2", 6: "fd00:1::2"}[version]
     assert families[version].translations == (Translation("tcp", host_address, 8080, address, 80, "both"),)
@@ -105,7 +104,9 @@ def test_routed_publish_translates_nothing_and_opens_the_endpoints_own_port(port
     families = rules("routed", port)
     assert [family.translations for family in families.values()] == [(), ()]
     assert [version for version, family in families.items() if family.open_ports] == versions
-    assert {(opened.protocol, opened.port) for family in families.values() for opened in family.open_ports} == {("tcp", 80)}
+    assert {(opened.protocol, opened.port) for family in families.values() for opened in family.open_ports} == {
+        ("tcp", 80)
+    }
 
 
 def test_exposed_port_opens_nothing() -> None:

@@ -9,8 +9,6 @@ from __future__ import annotations
 from ipaddress import ip_address, ip_interface, ip_network
 
 import pytest
-from samples import BOTH, DUAL, LAN, WEB, Request, decided
-
 from ansible_collections.bridgeport.net.plugins.module_utils._state import (
     FileState,
     RouteState,
@@ -20,6 +18,7 @@ from ansible_collections.bridgeport.net.plugins.module_utils._state import (
     files_of,
     network_files,
 )
+from samples import BOTH, DUAL, LAN, WEB, Request, decided
 
 DEFAULTS = [
     RouteState(ip_network("0.0.0.0/0"), ip_address("10.0.1.1")),
@@ -136,7 +135,9 @@ def test_endpoint_finds_the_hosts_file_and_its_nameservers() -> None:
     request = {**WEB, "nameservers": ["192.0.2.53", "2001:db8::53"], "search": ["example.org", "lan"]}
     assert endpoint_files(decided([LAN], [request]).endpoints["web"]) == {
         **hosts,
-        "/etc/netns/web/resolv.conf": FileState("nameserver 192.0.2.53\nnameserver 2001:db8::53\nsearch example.org lan\n"),
+        "/etc/netns/web/resolv.conf": FileState(
+            "nameserver 192.0.2.53\nnameserver 2001:db8::53\nsearch example.org lan\n"
+        ),
     }
 
 

@@ -10,11 +10,10 @@ import typing as t
 from ipaddress import ip_address, ip_network
 
 import pytest
-from samples import BOTH, DUAL, LAN, WEB, decided, refused
-
 from ansible_collections.bridgeport.net.plugins.module_utils._model import Route
 from ansible_collections.bridgeport.net.plugins.module_utils._topology import Topology
 from ansible_collections.bridgeport.net.plugins.module_utils._want_endpoints import want_endpoints, without_endpoints
+from samples import BOTH, DUAL, LAN, WEB, decided, refused
 
 NETWORKS = decided([LAN, DUAL])
 
@@ -77,7 +76,10 @@ def test_ipv4_mapped_address_is_ipv4() -> None:
 
 
 def test_address_outside_allocate_from_may_be_given() -> None:
-    topology = decided([{**LAN, "allocate_from": ["10.0.0.128/25"]}], [WEB, {"name": "db", "network": "lan0", "addresses": ["10.0.0.5"]}])
+    topology = decided(
+        [{**LAN, "allocate_from": ["10.0.0.128/25"]}],
+        [WEB, {"name": "db", "network": "lan0", "addresses": ["10.0.0.5"]}],
+    )
     assert (addresses(topology, "web"), addresses(topology, "db")) == (["10.0.0.128"], ["10.0.0.5"])
 
 
@@ -89,7 +91,12 @@ def test_endpoint_gets_the_missing_family_when_its_network_learns_it() -> None:
 
 def test_exhausted_network_is_refused() -> None:
     topology = decided([{"name": "tiny", "subnets": ["10.0.0.0/30"]}], [{"name": "one", "network": "tiny"}])
-    refused(lambda: want(topology, name="two", network="tiny"), "IPv4", "endpoint two", "10.0.0.0/30 of network tiny is exhausted")
+    refused(
+        lambda: want(topology, name="two", network="tiny"),
+        "IPv4",
+        "endpoint two",
+        "10.0.0.0/30 of network tiny is exhausted",
+    )
 
 
 def test_mac_is_derived_from_network_and_name_unless_given() -> None:
@@ -147,7 +154,9 @@ def test_option_that_is_not_given_keeps_what_there_is() -> None:
         interface="ens3",
     )
     assert want(before, name="web") == before
-    after = want(before, name="web", expose=[], routes=[], sysctls={}, nameservers=[], search=[], aliases=[], default_route=True)
+    after = want(
+        before, name="web", expose=[], routes=[], sysctls={}, nameservers=[], search=[], aliases=[], default_route=True
+    )
     endpoint = after.endpoints["web"]
     assert (endpoint.expose, endpoint.routes, endpoint.sysctls, endpoint.nameservers) == ((), (), (), ())
     assert (endpoint.search, endpoint.aliases, endpoint.default_route, endpoint.interface) == ((), (), True, "ens3")
@@ -169,8 +178,14 @@ def test_option_that_is_not_given_keeps_what_there_is() -> None:
         ({"interface": "an-interface-name"}, ["an-interface-name", "interface of endpoint web"]),
         ({"interface": "lo"}, ["'lo'", "interface of endpoint web"]),
         ({"routes": [{"destination": "10.9.0.1/16"}]}, ["10.9.0.1/16", "10.9.0.0/16"]),
-        ({"routes": [{"destination": "10.9.0.0/16", "via": "10.7.0.1"}]}, ["10.9.0.0/16", "10.7.0.1", "not on network lan0"]),
-        ({"routes": [{"destination": "fd09::/64", "via": "10.0.0.1"}]}, ["fd09::/64", "10.0.0.1", "Choose one that is."]),
+        (
+            {"routes": [{"destination": "10.9.0.0/16", "via": "10.7.0.1"}]},
+            ["10.9.0.0/16", "10.7.0.1", "not on network lan0"],
+        ),
+        (
+            {"routes": [{"destination": "fd09::/64", "via": "10.0.0.1"}]},
+            ["fd09::/64", "10.0.0.1", "Choose one that is."],
+        ),
         ({"expose": ["80:80"]}, ["'80:80'", "endpoint web", "no host part"]),
         ({"sysctls": {"kernel.hostname": "x"}}, ["'kernel.hostname'", "endpoint web", "below 'net.'"]),
         ({"sysctls": {"net": "1"}}, ["'net'", "endpoint web"]),
@@ -186,12 +201,23 @@ def test_wrong_request_is_refused(request_: dict[str, t.Any], parts: list[str]) 
 
 def test_endpoint_does_not_move_to_another_network() -> None:
     topology = decided([LAN, DUAL], [WEB])
-    refused(lambda: want(topology, name="web", network="dual0"), "endpoint web", "network dual0", "joined to lan0", "state absent")
+    refused(
+        lambda: want(topology, name="web", network="dual0"),
+        "endpoint web",
+        "network dual0",
+        "joined to lan0",
+        "state absent",
+    )
 
 
 def test_address_of_another_endpoint_is_refused() -> None:
     topology = decided([LAN], [WEB])
-    refused(lambda: want(topology, name="db", network="lan0", addresses=["10.0.0.2"]), "endpoint db", "10.0.0.2", "endpoint web")
+    refused(
+        lambda: want(topology, name="db", network="lan0", addresses=["10.0.0.2"]),
+        "endpoint db",
+        "10.0.0.2",
+        "endpoint web",
+    )
 
 
 def test_address_of_another_family_that_makes_publishes_collide_is_refused() -> None:
@@ -202,14 +228,18 @@ def test_address_of_another_family_that_makes_publishes_collide_is_refused() -> 
         [{"endpoint": "old", "ports": ["8080:80"]}, {"endpoint": "both", "ports": ["[::]:8080:80"]}],
     )
     both_families = decided([{"name": "mixed", "subnets": ["10.0.0.0/24", "fd00:2::/64"]}, DUAL]).networks
-    refused(lambda: want(topology.with_(networks=both_families), name="old"), "8080:80/tcp", "old", "both", "[::]:8080/tcp")
+    refused(
+        lambda: want(topology.with_(networks=both_families), name="old"), "8080:80/tcp", "old", "both", "[::]:8080/tcp"
+    )
 
 
 # Removal
 
 
 def test_removed_endpoint_takes_its_publishes_along() -> None:
-    topology = decided([LAN, DUAL], [WEB, BOTH], [{"endpoint": "web", "ports": ["80:80"]}, {"endpoint": "both", "ports": ["81:81"]}])
+    topology = decided(
+        [LAN, DUAL], [WEB, BOTH], [{"endpoint": "web", "ports": ["80:80"]}, {"endpoint": "both", "ports": ["81:81"]}]
+    )
     after = without_endpoints(topology, ["web", "unknown"])
     assert sorted(after.endpoints) == ["both"]
     assert [publish.endpoint for publish in after.publishes.values()] == ["both"]
@@ -229,4 +259,6 @@ def test_pruned_address_is_free_for_a_new_endpoint_of_the_same_call() -> None:
 
 
 def test_prune_of_an_unknown_network_is_refused() -> None:
-    refused(lambda: want_endpoints(NETWORKS, [], prune=["lan9"]), "prune the endpoints of network lan9", "does not exist")
+    refused(
+        lambda: want_endpoints(NETWORKS, [], prune=["lan9"]), "prune the endpoints of network lan9", "does not exist"
+    )

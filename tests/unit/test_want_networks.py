@@ -10,12 +10,11 @@ import typing as t
 from ipaddress import ip_address
 
 import pytest
-from samples import BOTH, DUAL, FACTS, LAN, WEB, decided, on_link, refused
-
 from ansible_collections.bridgeport.net.plugins.module_utils._facts import StaticFacts
 from ansible_collections.bridgeport.net.plugins.module_utils._model import Network
 from ansible_collections.bridgeport.net.plugins.module_utils._topology import Topology
 from ansible_collections.bridgeport.net.plugins.module_utils._want_networks import want_networks, without_networks
+from samples import BOTH, DUAL, FACTS, LAN, WEB, decided, on_link, refused
 
 
 def want(topology: Topology, facts: StaticFacts = FACTS, **request: t.Any) -> Topology:
@@ -79,14 +78,18 @@ def test_missing_gateway_is_the_first_host_address() -> None:
 
 
 def test_option_that_is_not_given_keeps_what_there_is() -> None:
-    before = want(Topology(), name="br0", subnets=["10.1.0.0/16"], gateways=["10.1.0.9"], icc=False, mtu=1400, mode="routed")
+    before = want(
+        Topology(), name="br0", subnets=["10.1.0.0/16"], gateways=["10.1.0.9"], icc=False, mtu=1400, mode="routed"
+    )
     assert want(before, name="br0") == before
     after = want(before, name="br0", mtu=1300).networks["br0"]
     assert (texts(after.gateways), after.icc, after.mtu, after.mode) == (["10.1.0.9"], False, 1300, "routed")
 
 
 def test_list_that_is_given_empty_is_emptied() -> None:
-    before = want(Topology(), name="br0", subnets=["10.1.0.0/16"], allocate_from=["10.1.8.0/21"], trusted_interfaces=["eth0"])
+    before = want(
+        Topology(), name="br0", subnets=["10.1.0.0/16"], allocate_from=["10.1.8.0/21"], trusted_interfaces=["eth0"]
+    )
     after = want(before, name="br0", allocate_from=[], trusted_interfaces=[]).networks["br0"]
     assert (after.allocate_from, after.trusted_interfaces) == ((), ())
 
@@ -118,7 +121,10 @@ def test_gateway_is_kept_for_the_subnets_that_stay() -> None:
         ({"gateways": ["fd00::1"]}, ["fd00::1", "outside the subnet 10.1.0.0/16"]),
         ({"gateways": ["10.1.0.0"]}, ["10.1.0.0", "the network address"]),
         ({"gateways": ["10.1.255.255"]}, ["10.1.255.255", "the broadcast address"]),
-        ({"gateways": ["10.1.0.1", "10.1.0.2"]}, ["10.1.0.2", "10.1.0.1 is already the gateway", "one for each subnet"]),
+        (
+            {"gateways": ["10.1.0.1", "10.1.0.2"]},
+            ["10.1.0.2", "10.1.0.1 is already the gateway", "one for each subnet"],
+        ),
         ({"allocate_from": ["10.2.0.0/24"]}, ["10.2.0.0/24", "outside its subnets (10.1.0.0/16)"]),
         ({"allocate_from": ["10.0.0.0/8"]}, ["10.0.0.0/8", "outside its subnets (10.1.0.0/16)"]),
         ({"allocate_from": ["fd00::/64"]}, ["fd00::/64", "outside its subnets (10.1.0.0/16)"]),
@@ -127,21 +133,31 @@ def test_gateway_is_kept_for_the_subnets_that_stay() -> None:
         ({"mtu": 65536}, ["br0", "MTU 65536", "from 68 to 65535"]),
         ({"subnets": ["fd00::/64"], "mtu": 1279}, ["MTU 1279", "from 1280 to 65535"]),
         ({"mac": "ff:ff:ff:ff:ff:ff"}, ["ff:ff:ff:ff:ff:ff", "network br0"]),
-        ({"trusted_interfaces": ["eth0", "an-interface-name"]}, ["an-interface-name", "trusted interface of network br0"]),
+        (
+            {"trusted_interfaces": ["eth0", "an-interface-name"]},
+            ["an-interface-name", "trusted interface of network br0"],
+        ),
     ],
 )
 def test_wrong_request_is_refused(request_: dict[str, t.Any], parts: list[str]) -> None:
     refused(lambda: want(Topology(), **{"name": "br0", "subnets": ["10.1.0.0/16"], **request_}), *parts)
 
 
-@pytest.mark.parametrize(("subnets", "mtu"), [(["10.1.0.0/16"], 68), (["10.1.0.0/16", "fd00::/64"], 1280), (["10.1.0.0/16"], 65535)])
+@pytest.mark.parametrize(
+    ("subnets", "mtu"), [(["10.1.0.0/16"], 68), (["10.1.0.0/16", "fd00::/64"], 1280), (["10.1.0.0/16"], 65535)]
+)
 def test_mtu_at_its_bounds_is_accepted(subnets: list[str], mtu: int) -> None:
     assert made(name="br0", subnets=subnets, mtu=mtu).mtu == mtu
 
 
 def test_subnet_of_another_network_is_refused() -> None:
     topology = decided([LAN])
-    refused(lambda: want(topology, name="br1", subnets=["10.0.0.128/25"]), "br1", "10.0.0.128/25", "10.0.0.0/24 of network lan0")
+    refused(
+        lambda: want(topology, name="br1", subnets=["10.0.0.128/25"]),
+        "br1",
+        "10.0.0.128/25",
+        "10.0.0.0/24 of network lan0",
+    )
 
 
 def test_two_networks_of_one_call_must_not_overlap() -> None:
@@ -151,7 +167,13 @@ def test_two_networks_of_one_call_must_not_overlap() -> None:
 
 def test_subnet_that_the_host_has_elsewhere_is_refused_with_the_interface() -> None:
     facts = on_link(("10.1.2.0/24", "eth0"))
-    refused(lambda: made(facts, name="br0", subnets=["10.1.0.0/16"]), "10.1.0.0/16", "10.1.2.0/24", "interface eth0", "Choose")
+    refused(
+        lambda: made(facts, name="br0", subnets=["10.1.0.0/16"]),
+        "10.1.0.0/16",
+        "10.1.2.0/24",
+        "interface eth0",
+        "Choose",
+    )
 
 
 def test_own_bridge_on_the_host_is_no_overlap() -> None:
@@ -169,7 +191,12 @@ def test_subnet_that_is_ours_already_is_not_held_against_the_host() -> None:
 def test_subnet_with_an_endpoint_in_it_is_not_taken_away() -> None:
     topology = decided([LAN], [WEB])
     refused(
-        lambda: want(topology, name="lan0", subnets=["10.5.0.0/24"]), "lan0", "10.5.0.0/24", "endpoint web", "10.0.0.2", "Remove"
+        lambda: want(topology, name="lan0", subnets=["10.5.0.0/24"]),
+        "lan0",
+        "10.5.0.0/24",
+        "endpoint web",
+        "10.0.0.2",
+        "Remove",
     )
 
 
@@ -187,7 +214,13 @@ def test_subnet_may_be_added_and_widened_under_endpoints() -> None:
 @pytest.mark.parametrize("mode", ["internal", "isolated"])
 def test_network_with_publishes_is_not_sealed(mode: str) -> None:
     topology = decided([LAN], [WEB], [{"endpoint": "web", "ports": ["80:80"]}])
-    refused(lambda: want(topology, name="lan0", mode=mode), "lan0 %s" % mode, "endpoint web", "published ports", "Remove them first")
+    refused(
+        lambda: want(topology, name="lan0", mode=mode),
+        "lan0 %s" % mode,
+        "endpoint web",
+        "published ports",
+        "Remove them first",
+    )
 
 
 @pytest.mark.parametrize("mode", ["routed", "internal", "isolated"])
@@ -209,7 +242,9 @@ def test_removed_network_takes_its_masquerade_along_and_nothing_else() -> None:
 
 def test_network_with_endpoints_is_not_removed() -> None:
     endpoints = [{"name": "e%d" % number, "network": "lan0"} for number in range(7)]
-    text = refused(lambda: without_networks(decided([LAN], endpoints), ["lan0"]), "network lan0", "e0, e1, e2, e3, e4 and 2 more")
+    text = refused(
+        lambda: without_networks(decided([LAN], endpoints), ["lan0"]), "network lan0", "e0, e1, e2, e3, e4 and 2 more"
+    )
     assert text.endswith("Remove them first with veth_endpoint.")
 
 

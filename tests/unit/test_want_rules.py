@@ -10,8 +10,6 @@ import typing as t
 from ipaddress import ip_address, ip_network
 
 import pytest
-from samples import BOTH, DUAL, FACTS, LAN, WEB, decided, refused
-
 from ansible_collections.bridgeport.net.plugins.module_utils._model import Masquerade
 from ansible_collections.bridgeport.net.plugins.module_utils._topology import Topology
 from ansible_collections.bridgeport.net.plugins.module_utils._want_rules import (
@@ -21,6 +19,7 @@ from ansible_collections.bridgeport.net.plugins.module_utils._want_rules import 
     without_masquerades,
     without_publishes,
 )
+from samples import BOTH, DUAL, FACTS, LAN, WEB, Request, decided, refused
 
 HOST = decided([LAN, DUAL], [{**WEB, "expose": [5000, "53/udp"]}, {**WEB, "name": "db"}, BOTH])
 
@@ -87,8 +86,14 @@ def test_loopback_can_be_changed_and_the_port_is_kept() -> None:
     [
         ({"endpoint": "gone", "ports": ["80:80"]}, ["endpoint gone", "does not exist", "veth_endpoint"]),
         ({"endpoint": "web", "ports": ["80:x"]}, ["'80:x'", "endpoint web"]),
-        ({"endpoint": "web", "ports": ["80:80"], "loopback": "proxy"}, ["endpoint web", "'proxy'", "Use 'nat' or 'none'."]),
-        ({"endpoint": "web", "ports": ["80:80"], "sources": ["192.0.2.0/24"]}, ["192.0.2.0/24", "Leave 'sources' out."]),
+        (
+            {"endpoint": "web", "ports": ["80:80"], "loopback": "proxy"},
+            ["endpoint web", "'proxy'", "Use 'nat' or 'none'."],
+        ),
+        (
+            {"endpoint": "web", "ports": ["80:80"], "sources": ["192.0.2.0/24"]},
+            ["192.0.2.0/24", "Leave 'sources' out."],
+        ),
     ],
 )
 def test_wrong_publish_is_refused(request_: dict[str, t.Any], parts: list[str]) -> None:
@@ -97,7 +102,9 @@ def test_wrong_publish_is_refused(request_: dict[str, t.Any], parts: list[str]) 
 
 def test_unpublish_names_the_publishes_as_they_were_asked() -> None:
     topology = want(HOST, "80:5000", "80:5000/udp", "127.0.0.1:81:81", "9000", "6000-6002:6000-6002")
-    after = without_publishes(topology, [{"endpoint": "web", "ports": ["80:5000", "9000", "6000-6001:6000-6001", "1:1"]}])
+    after = without_publishes(
+        topology, [{"endpoint": "web", "ports": ["80:5000", "9000", "6000-6001:6000-6001", "1:1"]}]
+    )
     assert specs(after) == ["127.0.0.1:81:81/tcp", "6002:6002/tcp", "80:5000/udp"]
 
 
@@ -109,7 +116,11 @@ def test_unpublish_without_ports_empties_the_endpoint() -> None:
 
 def test_unpublish_of_what_is_not_there_changes_nothing() -> None:
     topology = want(HOST, "80:5000")
-    requests = [{"endpoint": "web", "ports": ["81:81"]}, {"endpoint": "gone", "ports": None}, {"endpoint": "web", "ports": []}]
+    requests: list[Request] = [
+        {"endpoint": "web", "ports": ["81:81"]},
+        {"endpoint": "gone", "ports": None},
+        {"endpoint": "web", "ports": []},
+    ]
     assert without_publishes(topology, requests) == topology
 
 
@@ -151,9 +162,15 @@ def test_fixed_source_of_either_family_serves_a_network_of_both() -> None:
         ({"network": "lan9"}, ["masquerade network lan9", "does not exist", "Known networks: dual0, lan0"]),
         ({"source": "10.9.0.1/24"}, ["10.9.0.1/24", "10.9.0.0/24"]),
         ({"source": "10.9.0.0"}, ["'10.9.0.0'", "prefix length"]),
-        ({"source": "10.9.0.0/24", "except_out_interface": "an-interface-name"}, ["an-interface-name", "except_out_interface"]),
+        (
+            {"source": "10.9.0.0/24", "except_out_interface": "an-interface-name"},
+            ["an-interface-name", "except_out_interface"],
+        ),
         ({"network": "lan0", "to_source": "me"}, ["'me'", "to_source of the masquerade"]),
-        ({"network": "lan0", "to_source": "2001:db8::7"}, ["masquerade lan0 to 2001:db8::7", "no IPv6 subnet", "own family"]),
+        (
+            {"network": "lan0", "to_source": "2001:db8::7"},
+            ["masquerade lan0 to 2001:db8::7", "no IPv6 subnet", "own family"],
+        ),
         ({"source": "fd09::/64", "to_source": "203.0.113.7"}, ["fd09::/64", "203.0.113.7", "no IPv4 subnet"]),
     ],
 )
@@ -164,7 +181,12 @@ def test_wrong_masquerade_is_refused(request_: dict[str, t.Any], parts: list[str
 @pytest.mark.parametrize("mode", ["routed", "internal", "isolated"])
 def test_only_a_nat_network_is_masqueraded(mode: str) -> None:
     topology = decided([{**LAN, "mode": mode}])
-    refused(lambda: want_masquerades(topology, [{"network": "lan0"}]), "network lan0", "its mode is %s" % mode, "Change the mode")
+    refused(
+        lambda: want_masquerades(topology, [{"network": "lan0"}]),
+        "network lan0",
+        "its mode is %s" % mode,
+        "Change the mode",
+    )
 
 
 def test_masquerades_are_removed_by_network_or_subnet() -> None:

@@ -27,8 +27,8 @@ ADDRESS_SPACE = socket.CMSG_SPACE(20)
 
 def parse(form: str) -> Iterator[tuple[int, str, int]]:
     """Yield (family, address, port) for each port of a form like "[::]:6000-6010"; ValueError when it is not one."""
-    address, _, ports = form.rpartition(":")
-    first, _, last = ports.partition("-")
+    address, _unused, ports = form.rpartition(":")
+    first, _unused, last = ports.partition("-")
     family = socket.AF_INET6 if address.startswith("[") else socket.AF_INET
     for port in range(int(first), int(last or first) + 1):
         yield family, address.strip("[]"), port
@@ -81,7 +81,7 @@ class Echo:
     def serve(self) -> None:
         """Answer until the process is ended."""
         while True:
-            for key, _ in self.selector.select():
+            for key, _unused in self.selector.select():
                 try:
                     key.data(key.fileobj)
                 except BlockingIOError:
@@ -91,14 +91,14 @@ class Echo:
         self.selector.register(server, selectors.EVENT_READ, handler)
 
     def _accept(self, server: socket.socket) -> None:
-        connection, _ = server.accept()
+        connection, _unused = server.accept()
         connection.setblocking(False)
         self._register(connection, self._line)
 
     def _line(self, connection: socket.socket) -> None:
         try:
             data = connection.recv(65536)
-            for _ in range(data.count(b"\n")):
+            for _unused in range(data.count(b"\n")):
                 connection.sendall(answer(self.name, connection.getpeername()))
         except BlockingIOError:
             return
@@ -109,7 +109,7 @@ class Echo:
             connection.close()
 
     def _datagram(self, server: socket.socket) -> None:
-        _, messages, _, client = server.recvmsg(65536, ADDRESS_SPACE)
+        _unused, messages, _unused, client = server.recvmsg(65536, ADDRESS_SPACE)
         line = answer(self.name, client)
         try:
             server.sendmsg([line], [self._from(message) for message in messages], 0, client)

@@ -130,7 +130,7 @@ def wait_for_end(owner: int | None) -> bool:
     watched = [reader] if owner is None else [reader, owner]
     report_ready()
     while not ended:
-        readable, _, _ = select.select(watched, [], [])
+        readable, _unused, _unused = select.select(watched, [], [])
         if reader in readable:
             os.read(reader, 4096)
         reap()
@@ -141,7 +141,7 @@ def wait_for_end(owner: int | None) -> bool:
 
 def remove_remains(directory: str) -> None:
     """Kill every other process of this pid namespace and remove the lab's directory. For a lost owner."""
-    for _ in range(50):
+    for _unused in range(50):
         try:
             os.kill(-1, signal.SIGKILL)
         except ProcessLookupError:

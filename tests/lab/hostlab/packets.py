@@ -66,7 +66,7 @@ def _records(data: bytes, order: str, unit: float) -> Iterator[tuple[float, byte
     """Yield time and frame of each complete record."""
     offset = 24
     while offset + 16 <= len(data):
-        seconds, fraction, length, _ = struct.unpack(order + "IIII", data[offset : offset + 16])
+        seconds, fraction, length, _unused = struct.unpack(order + "IIII", data[offset : offset + 16])
         frame = data[offset + 16 : offset + 16 + length]
         if len(frame) == length:
             yield seconds + fraction * unit, frame
@@ -94,14 +94,16 @@ def _ethernet(time: float, frame: bytes) -> Packet | None:
 
 
 def _ipv4(link: tuple[float, str, str], body: bytes) -> Packet:
-    first, _, total, _, fragment, _, proto, _, source, destination = struct.unpack("!BBHHHBBH4s4s", body[:20])
+    first, _unused, total, _unused, fragment, _unused, proto, _unused, source, destination = struct.unpack(
+        "!BBHHHBBH4s4s", body[:20]
+    )
     payload = body[(first & 15) * 4 : total]
     addresses = socket.inet_ntop(socket.AF_INET, source), socket.inet_ntop(socket.AF_INET, destination)
     return _packet(link, addresses, proto, payload, first_fragment=fragment & 0x1FFF == 0)
 
 
 def _ipv6(link: tuple[float, str, str], body: bytes) -> Packet:
-    _, length, proto, _, source, destination = struct.unpack("!IHBB16s16s", body[:40])
+    _unused, length, proto, _unused, source, destination = struct.unpack("!IHBB16s16s", body[:40])
     payload, first = body[40 : 40 + length], True
     while len(payload) >= 8 and (proto in EXTENSIONS or proto == FRAGMENT):
         if proto == FRAGMENT:

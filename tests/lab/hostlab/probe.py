@@ -154,7 +154,7 @@ def step(selector: selectors.BaseSelector, flying: dict[int, Attempt]) -> None:
     """Wait for the next event or time limit and let the attempts go on."""
     if not any(attempt.result for attempt in flying.values()):
         due = min(attempt.due() for attempt in flying.values())
-        for key, _ in selector.select(max(0.0, due - time.monotonic())):
+        for key, _unused in selector.select(max(0.0, due - time.monotonic())):
             attempt = key.data
             attempt.ready()
             selector.modify(key.fileobj, attempt.events(), attempt)

@@ -66,7 +66,7 @@ def _ready(connection: socket.socket) -> int:
     """Wait for "ready" and return the sender's pid, which the kernel translates to our pid namespace."""
     if not select.select([connection], [], [], READY_SECONDS)[0]:
         raise LabError(f"It was not ready within {READY_SECONDS} seconds.")
-    text, messages, _, _ = connection.recvmsg(64, socket.CMSG_SPACE(12))
+    text, messages, _unused, _unused = connection.recvmsg(64, socket.CMSG_SPACE(12))
     pids = [
         struct.unpack("iII", data)[0]
         for level, kind, data in messages

@@ -1,0 +1,70 @@
+# Copyright (c) 2026, bridgeport.net contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Everything here needs root on Debian 12 or newer with Python 3, and installs the rest itself.
+
+PYTHON ?= python3
+VENV := $(CURDIR)/.venv
+BIN := $(VENV)/bin
+COLLECTION := .ansible/collections/ansible_collections/bridgeport/net
+
+export ANSIBLE_HOME := $(CURDIR)/.ansible
+export ANSIBLE_COLLECTIONS_PATH := $(CURDIR)/.ansible/collections
+export PATH := $(BIN):$(PATH)
+export LC_ALL := C.UTF-8
+
+.PHONY: help setup test lint types unit lab sanity demo demo-down build clean
+
+help:
+	@echo "make test       lint, types, sanity, unit tests and lab tests"
+	@echo "make demo       the articles' walk-through on two machines made of namespaces; make demo-down removes them"
+	@echo "make lint | types | sanity | unit | lab     one part of the tests"
+	@echo "make build      the collection's tarball in dist/"
+	@echo "make clean      remove what was installed and built here"
+
+setup: $(VENV)/.ready $(COLLECTION)
+
+$(VENV)/.ready: tests/requirements.txt tests/packages.txt tests/install-packages.sh
+	sh tests/install-packages.sh tests/packages.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement tests/requirements.txt
+	touch $@
+
+# Ansible finds the checkout itself as the installed collection: no build, no copy, no Galaxy.
+$(COLLECTION):
+	mkdir -p $(dir $@)
+	ln -sfn ../../../.. $@
+
+test: setup
+	sh tests/run-all.sh
+
+lint: setup
+	ruff check .
+	ruff format --check .
+	ansible-lint --offline --profile production
+	antsibull-changelog lint
+
+types: setup
+	MYPYPATH=$(ANSIBLE_COLLECTIONS_PATH):tests/lab mypy
+
+unit: setup
+	PYTHONPATH=$(ANSIBLE_COLLECTIONS_PATH) python -m pytest -q tests/unit
+
+lab: setup
+	python -m pytest -q --numprocesses 2 --dist loadgroup tests/lab
+
+sanity: setup
+	sh tests/sanity.sh
+
+demo: setup
+	python tests/demo/demo.py up
+
+demo-down: setup
+	python tests/demo/demo.py down
+
+build: setup
+	ansible-galaxy collection build --force --output-path dist .
+
+clean: $(if $(wildcard $(VENV)/.ready),demo-down)
+	rm -rf .venv .cache .ansible dist tests/output .mypy_cache .ruff_cache .pytest_cache .hypothesis
