@@ -6,28 +6,21 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 name: netns
-short_description: Run tasks inside an endpoint
-version_added: 0.1.0
-author: bridgeport.net contributors (@bridgeport-net)
-description:
-  - Runs a task inside a named network namespace of the host, with the C(hosts) and C(resolv.conf) of
-    C(/etc/netns/NAME). The endpoint is given as the become user.
+short_description:
+  - Runs a task inside a named network namespace of the host, as root, with the C(hosts) and C(resolv.conf) of
+    C(/etc/netns/NAME).
   - The connection must be root's, for only root may enter a namespace.
 options:
-  become_user:
+  endpoint:
     description: Endpoint to run the task in, a name in C(/run/netns).
     type: str
     required: true
     ini:
-      - section: privilege_escalation
-        key: become_user
       - section: netns_become_plugin
         key: endpoint
     vars:
-      - name: ansible_become_user
       - name: ansible_netns_endpoint
     env:
-      - name: ANSIBLE_BECOME_USER
       - name: ANSIBLE_NETNS_ENDPOINT
   become_exe:
     description: The C(ip) program.
@@ -60,7 +53,8 @@ EXAMPLES = r"""
     url: http://127.0.0.1:5000/
   become: true
   become_method: bridgeport.net.netns
-  become_user: web
+  vars:
+    ansible_netns_endpoint: web
 """
 
 import shlex
@@ -71,6 +65,8 @@ from ansible.plugins.become import BecomeBase
 class BecomeModule(BecomeBase):
     """Prefixes a task's command with ``ip netns exec``."""
 
+    # There is no option become_user on purpose: with one, Ansible would hand its files over to a user of that name, or
+    # leave the plugin out where the user is the connection's own.
     name = "bridgeport.net.netns"
 
     def build_become_command(self, cmd: str, shell: object) -> str:
@@ -79,7 +75,7 @@ class BecomeModule(BecomeBase):
         if not cmd:
             return cmd
         words = [self.get_option("become_exe") or "ip", self.get_option("become_flags") or ""]
-        endpoint = shlex.quote(self.get_option("become_user") or "")
+        endpoint = shlex.quote(self.get_option("endpoint"))
         return "%s netns exec %s %s" % (
             " ".join(word for word in words if word),
             endpoint,

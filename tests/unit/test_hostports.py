@@ -287,6 +287,13 @@ def test_port_given_up_is_not_at_once_anothers_until_the_range_wraps() -> None:
     assert free_number(topology, "4", facts) == 40000
 
 
+def test_free_choice_wraps_when_everything_above_is_held() -> None:
+    facts = host(held(40002), held(40003), free=(40000, 40003))
+    topology = publish(HOST, "db", "1", "2", facts=facts)
+    topology = without_publishes(topology, [{"endpoint": "db", "ports": ["1"]}])
+    assert free_number(topology, "3", facts) == 40000
+
+
 def test_span_is_served_before_free_choice_takes_its_ports() -> None:
     after = publish(HOST, "web", "1", "40000-40001:2", "40000-40001:3", facts=host(free=(40000, 40009)))
     numbers = {p.endpoint_port: p.host_port for p in after.publishes.values()}

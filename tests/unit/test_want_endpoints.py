@@ -114,6 +114,13 @@ def test_derived_mac_gives_way_to_one_that_is_there() -> None:
     assert want(after, name="web", network="lan0") == after
 
 
+def test_derived_mac_gives_way_to_one_given_before_it_in_the_same_call() -> None:
+    taken = decided([LAN], [WEB]).endpoints["web"].mac
+    topology = want_endpoints(NETWORKS, [{"name": "db", "network": "lan0", "mac": taken}, WEB])
+    assert topology.endpoints["db"].mac == taken
+    assert topology.endpoints["web"].mac != taken
+
+
 def test_everything_given_is_taken() -> None:
     endpoint = want(
         NETWORKS,

@@ -1,0 +1,225 @@
+# Copyright (c) 2026, bridgeport.net contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The ways in which operators come in: the site playbook, roles in a playbook of theirs, an installed tarball."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from conftest import CLIENT, HOST
+
+from hostlab import Lab, echo_command
+from support import BIN, COLLECTIONS, ROOT, ansible_environment, playbook, recap
+
+VARIABLES = """
+host_manage_packages: false
+bridge_networks:
+  - name: docker0
+    subnets: [172.17.0.0/16]
+  - name: quiet
+    subnets: [10.77.0.0/24]
+    mode: internal
+service_endpoints:
+  - {name: web, network: docker0, addresses: [172.17.0.2], expose: [5000]}
+  - {name: db, network: quiet}
+publish_ports:
+  - {endpoint: web, ports: ["80:5000"]}
+"""
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Lab]:
+    """A client and an untouched host."""
+    with Lab(tmp_path / "lab") as lab:
+        lab.add_host("client", CLIENT)
+        lab.add_host("host", HOST)
+        yield lab
+
+
+@pytest.fixture
+def variables(tmp_path: Path) -> str:
+    """The operator's variables, as an argument of ansible-playbook."""
+    path = tmp_path / "variables.yml"
+    path.write_text(VARIABLES, encoding="utf-8")
+    return f"@{path}"
+
+
+def succeeded(done: subprocess.CompletedProcess[str]) -> str:
+    """The output of a playbook that ran well and warned of nothing."""
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "WARNING" not in done.stdout + done.stderr, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_site_verify_teardown(site: Lab, variables: str) -> None:
+    host, client = site.hosts["host"], site.hosts["client"]
+    untouched = host.snapshot()
+    # Check mode on a fresh host: each task is predicted although the one before it did nothing.
+    predicted = succeeded(playbook(site, "-e", variables, "--check", "--diff", "bridgeport.net.site"))
+    assert host.snapshot() == untouched
+    first = succeeded(playbook(site, "-e", variables, "bridgeport.net.site"))
+    assert recap(first)["changed"] == recap(predicted)["changed"] == 4
+
+    host.start(echo_command("web", ["0.0.0.0:5000"], []), netns="web", ready="ready")
+    assert client.probe("tcp", "192.168.52.203", 80).source == "192.168.52.202"
+    assert "default" not in host.run(["ip", "route"], netns="db").stdout
+
+    for check in ([], ["--check"]):
+        again = succeeded(playbook(site, "-e", variables, "bridgeport.net.site", *check))
+        assert recap(again)["changed"] == 0
+    assert "5000/tcp -> 0.0.0.0:80" in succeeded(playbook(site, "bridgeport.net.verify"))
+
+    host.run(["nft", "flush", "ruleset"])
+    drifted = playbook(site, "bridgeport.net.verify")
+    assert drifted.returncode != 0
+    assert "Restore the missing table ip bridgeport." in drifted.stdout
+    succeeded(playbook(site, "-e", variables, "bridgeport.net.site"))
+    succeeded(playbook(site, "bridgeport.net.verify"))
+
+    removal = recap(succeeded(playbook(site, "bridgeport.net.teardown", "--check")))
+    assert recap(succeeded(playbook(site, "bridgeport.net.teardown")))["changed"] == removal["changed"]
+    left = host.snapshot()
+    # Forwarding stays on: other software of the host may have come to need it.
+    assert left["sysctls"].pop("net/ipv4/ip_forward") == "1"
+    untouched["sysctls"].pop("net/ipv4/ip_forward")
+    for state in (left, untouched):
+        state["sysctls"] = {key: value for key, value in state["sysctls"].items() if not key.endswith("/forwarding")}
+    assert left == untouched
+    assert recap(succeeded(playbook(site, "bridgeport.net.teardown")))["changed"] == 0
+
+
+def test_roles_in_a_playbook_that_already_exists(site: Lab, tmp_path: Path) -> None:
+    """Static and dynamic inclusion, variables at the role, handlers and facts of the foreign play untouched."""
+    path = tmp_path / "existing.yml"
+    path.write_text(
+        """
+- name: A playbook that has long been there
+  hosts: web
+  gather_facts: false
+  module_defaults:
+    group/bridgeport.net.all:
+      state: present
+  roles:
+    - role: bridgeport.net.bridge
+      vars:
+        host_manage_packages: false
+        bridge_networks: [{name: front, subnets: [10.5.0.0/24]}]
+  tasks:
+    - name: Something of its own
+      ansible.builtin.copy:
+        content: "theirs"
+        dest: /etc/theirs
+        mode: "0644"
+      notify: Theirs
+    - name: Join a service
+      ansible.builtin.include_role:
+        name: bridgeport.net.service
+      vars:
+        host_manage_packages: false
+        service_endpoints: [{name: app, network: front, expose: [8080]}]
+    - name: Publish it
+      ansible.builtin.import_role:
+        name: bridgeport.net.publish
+      vars:
+        host_manage_packages: false
+        publish_ports: [{endpoint: app, ports: ["8080"], publish_all: true}]
+    - name: Ask for a task inside the endpoint
+      ansible.builtin.command: ip -br address show dev eth0
+      changed_when: false
+      become: true
+      become_method: bridgeport.net.netns
+      vars:
+        ansible_netns_endpoint: app
+      register: inside
+    - name: Show
+      ansible.builtin.debug:
+        msg: "{{ inside.stdout }} {{ '127.0.0.1:80:8080/udp' | bridgeport.net.port_spec }}"
+  handlers:
+    - name: Theirs
+      ansible.builtin.command: "true"
+""",
+        encoding="utf-8",
+    )
+    output = succeeded(playbook(site, str(path), hosts={"web": ["host"]}))
+    assert "10.5.0.2/24" in output
+    assert "127.0.0.1" in output
+    host = site.hosts["host"]
+    assert host.read("/etc/theirs") == "theirs"
+    assert 'comment "app" : 10.5.0.2 . 8080' in host.run(["nft", "list", "ruleset"]).stdout
+    assert recap(succeeded(playbook(site, str(path), hosts={"web": ["host"]})))["changed"] == 0
+
+
+def test_from_an_installed_tarball(site: Lab, variables: str, tmp_path: Path) -> None:
+    environment = ansible_environment(tmp_path / "installed")
+    galaxy = [str(BIN / "ansible-galaxy"), "collection"]
+    subprocess.run(
+        [*galaxy, "build", "--output-path", str(tmp_path), str(ROOT)], env=environment, check=True, capture_output=True
+    )
+    tarball = tmp_path / "bridgeport-net-0.1.0.tar.gz"
+    listing = subprocess.run(["tar", "tzf", str(tarball)], check=True, capture_output=True, text=True).stdout.split()
+    assert "plugins/modules/port_publish.py" in listing
+    assert not [name for name in listing if name.startswith((".", "tests/lab", "tests/unit", "molecule"))]
+    command = [*galaxy, "install", "--offline", "-p", str(tmp_path / "installed"), str(tarball)]
+    subprocess.run(command, env=environment, check=True, capture_output=True)
+    inventory = tmp_path / "inventory.yml"
+    site.write_inventory(inventory, {"bridgeport_hosts": ["host"]}, {"ansible_python_interpreter": "/usr/bin/python3"})
+    done = subprocess.run(
+        [str(BIN / "ansible-playbook"), "-i", str(inventory), "-e", variables, "bridgeport.net.site"],
+        env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert recap(succeeded(done))["changed"] == 4
+    assert "docker0" in site.hosts["host"].run(["ip", "-br", "link"]).stdout
+
+
+def test_an_interpreter_without_the_library(site: Lab, tmp_path: Path) -> None:
+    """The module goes on under the system's Python, with more arguments than a pipe holds."""
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(tmp_path / "bare")], check=True)
+    path = tmp_path / "large.yml"
+    path.write_text(
+        """
+- name: Many arguments
+  hosts: web
+  gather_facts: false
+  tasks:
+    - name: Set up the network
+      bridgeport.net.bridge_network: {name: docker0, subnets: [172.17.0.0/16]}
+    - name: Join
+      bridgeport.net.veth_endpoint: {name: web, network: docker0}
+    - name: Publish
+      bridgeport.net.port_publish:
+        endpoint: web
+        ports: "{{ range(20000, 26000) | map('regex_replace', '^(.*)$', '\\\\1:\\\\1/tcp') | list }}"
+""",
+        encoding="utf-8",
+    )
+    inventory = tmp_path / "inventory.yml"
+    site.write_inventory(
+        inventory, {"web": ["host"]}, {"ansible_python_interpreter": str(tmp_path / "bare/bin/python")}
+    )
+    done = subprocess.run(
+        [str(BIN / "ansible-playbook"), "-i", str(inventory), str(path)],
+        env=ansible_environment(COLLECTIONS), capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert recap(succeeded(done))["changed"] == 3
+    listed = site.hosts["host"].run(["nft", "list", "map", "ip", "bridgeport", "published"]).stdout
+    assert listed.count(" : 172.17.0.2 . ") == 6000
+
+
+def test_documentation_of_every_module_and_role() -> None:
+    environment = ansible_environment(COLLECTIONS)
+    modules = sorted(path.stem for path in (ROOT / "plugins" / "modules").glob("*.py"))
+    assert modules == ["bridge_network", "masquerade", "port_publish", "topology_info", "veth_endpoint"]
+    for kind, names in (("module", modules), ("filter", ["port_spec", "without_keys"]), ("become", ["netns"]),
+                        ("role", ["bridge", "host", "publish", "service"])):  # fmt: skip
+        command = [str(BIN / "ansible-doc"), "-t", kind, *(f"bridgeport.net.{name}" for name in names)]
+        done = subprocess.run(command, env={**os.environ, **environment}, capture_output=True, text=True, check=True)
+        assert "ERROR" not in done.stderr, done.stderr
+        for name in names:
+            assert f"bridgeport.net.{name}" in done.stdout
