@@ -6,7 +6,10 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 name: netns
-short_description:
+short_description: Run tasks inside an endpoint
+version_added: 0.1.0
+author: bridgeport.net contributors (@bridgeport-net)
+description:
   - Runs a task inside a named network namespace of the host, as root, with the C(hosts) and C(resolv.conf) of
     C(/etc/netns/NAME).
   - The connection must be root's, for only root may enter a namespace.

@@ -88,7 +88,8 @@ class SetLink(_Within):
 
     @property
     def sentence(self) -> str:
-        return "Set %s of interface %s%s from %s to %s." % (self.field, self.interface, self.place, self.old, self.new)
+        old = "nothing" if self.old in (None, "") else self.old
+        return "Set %s of interface %s%s from %s to %s." % (self.field, self.interface, self.place, old, self.new)
 
     def difference(self) -> tuple[Diff, Diff]:
         name = "%s.%s" % (self.interface, self.field)
@@ -216,9 +217,13 @@ class AddEndpoint(Change):
 
 @dataclass(frozen=True)
 class DeleteEndpoint(Change):
-    """Delete an endpoint's veth pair and the name of its namespace, whichever are there."""
+    """Delete an endpoint's veth pair and the name of its namespace, whichever are there.
+
+    ``with_link``: the host's end is there and ours. One that is not is left alone.
+    """
 
     state: EndpointState
+    with_link: bool = True
 
     @property
     def sentence(self) -> str:

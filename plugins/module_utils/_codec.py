@@ -12,7 +12,7 @@ import typing as t
 from ipaddress import ip_address, ip_network
 
 from ._errors import RecordError
-from ._model import Endpoint, Masquerade, Network, Publish, Route
+from ._model import MODES, Endpoint, Masquerade, Network, Publish, Route
 from ._topology import Topology
 
 __all__ = (
@@ -115,7 +115,7 @@ def topology_from_json(data: t.Any) -> Topology:
         _check_references(topology)
     except RecordError:
         raise
-    except (KeyError, TypeError, ValueError, AttributeError) as problem:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as problem:
         raise RecordError("%s: %s" % (type(problem).__name__, problem)) from problem
     return topology
 
@@ -140,8 +140,8 @@ def _network(item: Json) -> Network:
         subnets=tuple(ip_network(text) for text in item["subnets"]),
         gateways=tuple(ip_address(text) for text in item["gateways"]),
         allocate_from=tuple(ip_network(text) for text in item["allocate_from"]),
-        mode=str(item["mode"]),
-        icc=bool(item["icc"]),
+        mode=_mode(item["mode"]),
+        icc=_boolean(item["icc"]),
         mtu=int(item["mtu"]),
         mac=str(item["mac"]),
         trusted_interfaces=tuple(map(str, item["trusted_interfaces"])),
@@ -155,7 +155,7 @@ def _endpoint(item: Json) -> Endpoint:
         addresses=tuple(ip_address(text) for text in item["addresses"]),
         mac=str(item["mac"]),
         interface=str(item["interface"]),
-        default_route=bool(item["default_route"]),
+        default_route=_boolean(item["default_route"]),
         routes=tuple(
             Route(ip_network(route["destination"]), None if route["via"] is None else ip_address(route["via"]))
             for route in item["routes"]
@@ -166,6 +166,18 @@ def _endpoint(item: Json) -> Endpoint:
         search=tuple(map(str, item["search"])),
         aliases=tuple(map(str, item["aliases"])),
     )
+
+
+def _mode(value: t.Any) -> str:
+    if value not in MODES:
+        raise ValueError("%r is not a mode" % (value,))
+    return str(value)
+
+
+def _boolean(value: t.Any) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError("%r is not true or false" % (value,))
+    return value
 
 
 def _exposed(text: str) -> tuple[int, str]:

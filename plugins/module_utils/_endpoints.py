@@ -166,10 +166,9 @@ def delete_endpoints(changes: t.Sequence[DeleteEndpoint]) -> None:
 
     :raises KernelError: the kernel refused.
     """
-    states = [change.state for change in changes]
-    _delete_links([state.host_interface for state in states])
-    for state in states:
-        netns.delete(state.name)
+    _delete_links([change.state.host_interface for change in changes if change.with_link])
+    for change in changes:
+        netns.delete(change.state.name)
 
 
 def undo_add_endpoints(changes: t.Sequence[AddEndpoint]) -> None:

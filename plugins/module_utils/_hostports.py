@@ -18,9 +18,21 @@ from dataclasses import dataclass, field
 from ._errors import InputError, StateError
 from ._model import Endpoint, Network, Publish, parse_address
 
-__all__ = ("Binding", "Holder", "HostPorts", "PortBook", "bindings_of", "choose_host_ports", "family_problem")
+__all__ = (
+    "Binding",
+    "Holder",
+    "HostPorts",
+    "PortBook",
+    "bindings_of",
+    "choose_host_ports",
+    "family_problem",
+    "versions_of",
+)
 
 _ANY = {4: "0.0.0.0", 6: "::"}
+
+# Publishes that share one number, each with the IP versions in which it takes it.
+Members = t.List[t.Tuple["Publish", t.Tuple[int, ...]]]
 
 
 class Holder(t.NamedTuple):
@@ -88,13 +100,12 @@ def bindings_of(publish: Publish, endpoint: Endpoint, network: Network) -> tuple
     """The host addresses and ports that a publish takes; none in a routed network, which translates nothing."""
     if not network.translated:
         return ()
-    return _bindings(publish, tuple(_versions(publish, endpoint)), publish.host_port)
+    return _bindings(publish, versions_of(publish, endpoint), publish.host_port)
 
 
-def _versions(publish: Publish, endpoint: Endpoint) -> t.Iterator[int]:
-    for version in (4, 6):
-        if endpoint.address(version) is not None and _speaks(publish.host_address, version):
-            yield version
+def versions_of(publish: Publish, endpoint: Endpoint) -> tuple[int, ...]:
+    """The IP versions in which a publish leads to an endpoint: those that both speak."""
+    return tuple(v for v in (4, 6) if endpoint.address(v) is not None and _speaks(publish.host_address, v))
 
 
 def _speaks(host_address: str, version: int) -> bool:
@@ -110,7 +121,7 @@ def family_problem(publish: Publish, endpoint: Endpoint, network: Network) -> st
     """Say why a publish can never carry a packet to this endpoint, or None if it can."""
     if network.sealed:
         return "its network %s is %s, so nothing from outside may reach it" % (network.name, network.mode)
-    if not tuple(_versions(publish, endpoint)):
+    if not versions_of(publish, endpoint):
         return "the endpoint has no IPv%d address" % (6 if ":" in publish.host_address else 4)
     if publish.host_address and network.translated and publish.host_address not in ("0.0.0.0", "::"):
         address = parse_address(publish.host_address, "host address")
@@ -118,8 +129,8 @@ def family_problem(publish: Publish, endpoint: Endpoint, network: Network) -> st
             return "the kernel cannot translate ::1, so only a proxy could serve it, and this release has none"
         if address.is_loopback and publish.loopback == "none":
             return "it is published on a loopback address while its loopback is 'none', so nobody could reach it"
-        if address.is_multicast:
-            return "%s is a multicast address" % address
+        if address.is_multicast or address.is_link_local:
+            return "%s is a %s address" % (address, "multicast" if address.is_multicast else "link-local")
     return None
 
 
@@ -138,10 +149,10 @@ def choose_host_ports(
     """
     held = _Held(ports.holders)
     chosen = []
-    for group in _groups(fresh):
-        members = [(publish, versions(publish)) for publish in group]
-        if group[0].asked_first == group[0].asked_last != 0:
-            number = group[0].asked_first
+    for members in _compatible(_groups(fresh), versions):
+        first = members[0][0]
+        if first.asked_first == first.asked_last != 0:
+            number = first.asked_first
             for publish, families in members:
                 _require_free(publish, families, number, book, held)
         else:
@@ -187,6 +198,26 @@ def _groups(fresh: t.Sequence[Publish]) -> t.Iterator[list[Publish]]:
     return iter(groups.values())
 
 
+def _compatible(
+    groups: t.Iterable[list[Publish]], versions: t.Callable[[Publish], tuple[int, ...]]
+) -> t.Iterator[Members]:
+    """Split groups whose members cannot share a number, because one's host addresses are among another's."""
+    for group in groups:
+        parts: list[tuple[Members, PortBook]] = []
+        for publish in group:
+            families = versions(publish)
+            # Any number will do to see whether their addresses collide.
+            bindings = _bindings(publish, families, 1)
+            part = next((part for part in parts if all(part[1].owner(b) is None for b in bindings)), None)
+            if part is None:
+                part = ([], PortBook())
+                parts.append(part)
+            part[0].append((publish, families))
+            for binding in bindings:
+                part[1].enter(binding, publish)
+        yield from (members for members, _book in parts)
+
+
 def _require_free(publish: Publish, families: tuple[int, ...], number: int, book: PortBook, held: _Held) -> None:
     for binding in _bindings(publish, families, number):
         other = book.owner(binding)
@@ -205,26 +236,26 @@ def _require_free(publish: Publish, families: tuple[int, ...], number: int, book
             )
 
 
-def _pick(members: list[tuple[Publish, tuple[int, ...]]], book: PortBook, held: _Held, ports: HostPorts) -> int:
+def _pick(members: Members, book: PortBook, held: _Held, ports: HostPorts) -> int:
     publish = members[0][0]
     first, last = (publish.asked_first, publish.asked_last) if publish.asked_first else ports.free_choice
-    in_the_way = "every port is reserved by net.ipv4.ip_local_reserved_ports"
+    in_the_way = None
     for number in _candidates(first, last, members, book):
         if number in ports.reserved:
             continue
         taken = _taken(members, number, book, held)
         if taken is None:
             return number
-        in_the_way = taken
+        if in_the_way is None or "held by" in taken:
+            in_the_way = taken
     raise StateError(
-        "Cannot publish %s for endpoint %s: no host port from %d to %d is free (the last one tried: %s). "
-        "Widen the range or remove other publishes." % (publish.spec, publish.endpoint, first, last, in_the_way)
+        "Cannot publish %s for endpoint %s: no host port from %d to %d is free (%s). "
+        "Widen the range or remove other publishes."
+        % (publish.spec, publish.endpoint, first, last, in_the_way or "all of them are reserved on this host")
     )
 
 
-def _candidates(
-    first: int, last: int, members: list[tuple[Publish, tuple[int, ...]]], book: PortBook
-) -> t.Iterator[int]:
+def _candidates(first: int, last: int, members: Members, book: PortBook) -> t.Iterator[int]:
     """A sibling's number first (tcp and udp of one port belong together), then upwards.
 
     A free choice goes on behind the highest number in use, so that a port just given up is not at once another's.
@@ -239,7 +270,7 @@ def _candidates(
     yield from range(first, begin)
 
 
-def _taken(members: list[tuple[Publish, tuple[int, ...]]], number: int, book: PortBook, held: _Held) -> str | None:
+def _taken(members: Members, number: int, book: PortBook, held: _Held) -> str | None:
     for publish, families in members:
         for binding in _bindings(publish, families, number):
             owner = book.owner(binding)

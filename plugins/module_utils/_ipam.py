@@ -16,6 +16,7 @@ from ._model import Address, Network, Subnet
 
 __all__ = (
     "DEFAULT_POOLS",
+    "address_problem",
     "allocation_ranges",
     "check_address",
     "check_gateway",
@@ -90,24 +91,27 @@ def check_gateway(network: str, subnet: Subnet, gateway: Address) -> None:
         )
 
 
+def address_problem(address: Address, network: Network) -> str | None:
+    """Say why no endpoint of ``network`` can have ``address``, or None if one can."""
+    subnet = network.subnet_of(address)
+    if subnet is None:
+        return "it is outside network %s (%s)" % (network.name, ", ".join(map(str, network.subnets)))
+    reason = _unusable(address, subnet)
+    if reason is None and address in network.gateways and network.mode != "isolated":
+        reason = "the gateway"
+    return None if reason is None else "it is %s of %s" % (reason, subnet)
+
+
 def check_address(endpoint: str, address: Address, network: Network) -> None:
     """Check that an endpoint of ``network`` may have ``address``, whoever else has it.
 
     :raises InputError: outside every subnet; the network, broadcast or a gateway address.
     """
-    subnet = network.subnet_of(address)
-    if subnet is None:
+    problem = address_problem(address, network)
+    if problem:
         raise InputError(
-            "Cannot give endpoint %s the address %s: it is outside network %s (%s). Choose an address inside "
-            "it, or leave it out." % (endpoint, address, network.name, ", ".join(map(str, network.subnets)))
-        )
-    reason = _unusable(address, subnet)
-    if reason is None and address in network.gateways and network.mode != "isolated":
-        reason = "the gateway"
-    if reason:
-        raise InputError(
-            "Cannot give endpoint %s the address %s: it is %s of %s. Choose another address, or leave it out."
-            % (endpoint, address, reason, subnet)
+            "Cannot give endpoint %s the address %s: %s. Choose another address inside it, or leave it out."
+            % (endpoint, address, problem)
         )
 
 

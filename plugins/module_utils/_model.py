@@ -104,7 +104,8 @@ def parse_address(text: str, what: str) -> Address:
     :raises InputError: not an address.
     """
     try:
-        address = ip_address(text)
+        # A zone as in fe80::1%eth0 has no meaning for a rule or for another host.
+        address = ip_address("" if "%" in text else text)
     except ValueError:
         raise InputError(
             "Cannot use %r as the %s: it is not an IPv4 or IPv6 address. Give an address such as 192.0.2.10 or "

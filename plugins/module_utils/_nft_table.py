@@ -240,12 +240,20 @@ def parse_table(version: int, listing: t.Iterable[t.Mapping[str, t.Any]]) -> Tab
             sets[body["name"]] = _listed_type(body)
             elements[body["name"]] = {element.key: element for element in map(_listed_element, body.get("elem", ()))}
         elif kind == "chain":
-            hook = (body["type"], body["hook"], body["prio"]) if "hook" in body else None
-            heads[body["name"]] = hook
+            heads[body["name"]] = _listed_hook(body)
         elif kind == "rule":
             rules.setdefault(body["chain"], []).append(("", body.get("comment", "")))
     chains = {name: Chain(name, hook, tuple(rules.get(name, ()))) for name, hook in heads.items()}
     return Table(version, exists, sets, elements, chains)
+
+
+def _listed_hook(body: t.Mapping[str, t.Any]) -> tuple[str, str, int] | None:
+    if "hook" not in body:
+        return None
+    # Ours have the policy accept. Another one shows as another kind of chain, and so replaces the table.
+    policy = body.get("policy", "accept")
+    kind = body["type"] if policy == "accept" else "%s, policy %s" % (body["type"], policy)
+    return kind, body["hook"], body["prio"]
 
 
 def _listed_type(body: t.Mapping[str, t.Any]) -> str:
@@ -405,9 +413,16 @@ def drift(there: Table, known: Table) -> t.Iterator[str]:
             yield "Restore the changed rules of chain %s in table %s." % (chain, name)
     for item in sorted(known.sets.keys() | there.sets.keys()):
         old_elements, new_elements = there.elements.get(item, {}), known.elements.get(item, {})
+        if item not in known.sets:
+            yield "Remove the set %s of table %s, which is not ours." % (item, name)
+            continue
         missing = sum(1 for key, element in new_elements.items() if old_elements.get(key) != element)
         extra = sum(1 for key in old_elements if key not in new_elements)
         if missing:
-            yield "Restore %d missing or changed elements of %s in table %s." % (missing, item, name)
+            yield "Restore %s of %s in table %s, missing or changed." % (_count(missing), item, name)
         if extra:
-            yield "Remove %d elements of %s in table %s that are not ours." % (extra, item, name)
+            yield "Remove %s of %s in table %s, not ours." % (_count(extra), item, name)
+
+
+def _count(number: int) -> str:
+    return "1 element" if number == 1 else "%d elements" % number

@@ -61,7 +61,7 @@ def require_nftables() -> None:
     if found and (int(found.group(1)), int(found.group(2))) < _MINIMUM:
         raise DependencyError(
             "Cannot write firewall rules: nftables is version %s.%s and this collection needs %d.%d. "
-            "Install a newer nftables." % (*found.groups(), *_MINIMUM)
+            "Install a newer nftables." % (found.group(1), found.group(2), *_MINIMUM)
         )
 
 

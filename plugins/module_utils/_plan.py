@@ -81,6 +81,9 @@ def scope_of(
             continue
         if was is None or will is None or endpoint_state(before, was) != endpoint_state(after, will):
             joined.add(name)
+    # An endpoint without its bridge is cut off, so whoever looks at the one looks at the other.
+    for topology in (before, after):
+        bridges.update(topology.endpoints[name].network for name in joined & topology.endpoints.keys())
     return Scope(frozenset(bridges), frozenset(joined))
 
 
@@ -152,10 +155,12 @@ class _Planner:
         had = set(bridge_state(self.before, old).addresses) if old else set()
         there = self.seen.addresses.get(network.name, frozenset())
         # Removing first: the kernel takes away the later addresses of a subnet together with the first one.
-        for address in sorted((had - set(wanted.addresses)) & there, key=str):
+        gone = sorted((had - set(wanted.addresses)) & there, key=str)
+        for address in gone:
             yield RemoveAddress(subject, "", network.name, address)
+        dropped = {address.network for address in gone}
         for address in wanted.addresses:
-            if address not in there:
+            if address not in there or address.network in dropped:
                 yield AddAddress(subject, "", network.name, address)
         yield from _link_changes(subject, "", link, {"up": True})
 
@@ -197,7 +202,8 @@ class _Planner:
         bridge = self.seen.links.get(wanted.bridge)
         # A bridge that this plan creates takes its ports back itself.
         if bridge is not None and link.master != bridge.index:
-            yield SetLink(subject, "", link.name, "master", link.master or None, wanted.bridge)
+            other = next((name for name, item in self.seen.links.items() if item.index == link.master), None)
+            yield SetLink(subject, "", link.name, "master", other, wanted.bridge)
         settings = {
             "mac": wanted.host_mac,
             "mtu": wanted.mtu,
@@ -229,8 +235,9 @@ class _Planner:
         ]
         for address in gone:
             yield RemoveAddress(subject, name, interface, address)
+        subnets = {address.network for address in gone}
         for address in wanted.addresses:
-            if address not in there:
+            if address not in there or address.network in subnets:
                 yield AddAddress(subject, name, interface, address)
         # The kernel drops routes together with the address or the link that they stood on.
         dropped = bool(gone) or not link.up
@@ -289,7 +296,7 @@ class _Planner:
         link = self.seen.links.get(endpoint.host_interface)
         ours = link is not None and state is not None and _is_ours(link, "veth", state.alias, True)
         if state is not None and (ours or endpoint.name in self.seen.namespaces):
-            yield DeleteEndpoint(("endpoints", endpoint.name), state)
+            yield DeleteEndpoint(("endpoints", endpoint.name), state, ours)
 
     def without_bridge(self, network: Network) -> t.Iterator[Change]:
         state: BridgeState = bridge_state(self.before, network)

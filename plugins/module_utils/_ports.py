@@ -71,7 +71,10 @@ def parse_exposed(specs: t.Iterable[object], owner: str) -> tuple[tuple[int, str
         text = str(spec).strip()
         body, protocol = _split_protocol(text, text, owner)
         if ":" in body:
-            raise _wrong(text, owner, "an exposed port has no host part", "Write PORT[-LAST][/tcp|udp|sctp].")
+            raise InputError(
+                "Cannot expose %r of endpoint %s: an exposed port has no host part. Write PORT[-LAST][/tcp|udp|sctp]."
+                % (text, owner)
+            )
         first, last = _parse_range(body, text, owner)
         exposed.update((port, protocol) for port in range(first, last + 1))
     return tuple(sorted(exposed))
@@ -96,8 +99,10 @@ def _from_text(text: str, owner: str) -> PortFields:
         bracketed, closed, rest = body[1:].partition("]")
         if not closed or not rest.startswith(":"):
             raise _wrong(text, owner, "the bracket of the IPv6 address is not closed and followed by a colon", _HINT)
-        address, rest = bracketed, rest[1:]
-        host, _colon, port = rest.rpartition(":")
+        address = bracketed
+        host, colon, port = rest[1:].rpartition(":")
+        if not colon:
+            raise _wrong(text, owner, "a host address needs a host port, or an empty one, behind it", _HINT)
         address = _parse_host_address(address, text, owner)
     elif ":" in body:
         head, _colon, port = body.rpartition(":")
@@ -168,7 +173,7 @@ def _parse_range(text: str, spec: object, owner: str) -> tuple[int, int]:
 
 
 def _parse_number(text: str, spec: object, owner: str) -> int:
-    if not (text.isascii() and text.isdigit()):
+    if not (text.isascii() and text.isdigit()) or len(text) > 9:
         raise _wrong(spec, owner, "%r is not a port number" % text, _HINT)
     number = int(text)
     if not 1 <= number <= _HIGHEST_PORT:

@@ -13,6 +13,7 @@ from itertools import groupby
 
 from ._changes import Change, ChangeRules
 from ._codec import describe_endpoint, describe_masquerade, describe_network, describe_publish
+from ._hostports import versions_of
 from ._model import Publish
 from ._topology import Topology
 
@@ -30,7 +31,8 @@ def port_table(topology: Topology) -> dict[str, list[str]]:
         bindings = topology.bindings(publish)
         table[publish.endpoint] += ["%s -> %s" % (inner, str(binding).partition("/")[0]) for binding in bindings]
         if not bindings:
-            addresses = topology.endpoints[publish.endpoint].addresses
+            endpoint = topology.endpoints[publish.endpoint]
+            addresses = (endpoint.address(version) for version in versions_of(publish, endpoint))
             table[publish.endpoint] += ["%s on %s, by route" % (inner, address) for address in addresses]
     return {name: lines for name, lines in table.items() if lines}
 
@@ -66,11 +68,21 @@ def _silent_sentences(before: Topology, after: Topology, mentioned: set[tuple[st
 
 
 def _publish_sentences(before: Topology, after: Topology) -> t.Iterator[str]:
-    gone = [publish for key, publish in before.publishes.items() if after.publishes.get(key) != publish]
-    new = [publish for key, publish in after.publishes.items() if before.publishes.get(key) != publish]
+    gone = [publish for key, publish in before.publishes.items() if key not in after.publishes]
+    new = [publish for key, publish in after.publishes.items() if key not in before.publishes]
     for verb, publishes in (("Unpublish", gone), ("Publish", new)):
         for run in _runs(publishes):
             yield "%s %s." % (verb, _run_words(run))
+    for key, publish in after.publishes.items():
+        was = before.publishes.get(key)
+        if was is not None and was != publish:
+            names = ("host_port", "loopback", "sources")
+            words = [
+                "%s from %s to %s" % (n, getattr(was, n), getattr(publish, n))
+                for n in names
+                if getattr(was, n) != getattr(publish, n)
+            ]
+            yield "Change %s: %s." % (_run_words([publish]), "; ".join(words))
 
 
 def _runs(publishes: t.Iterable[Publish]) -> t.Iterator[list[Publish]]:
@@ -82,8 +94,8 @@ def _runs(publishes: t.Iterable[Publish]) -> t.Iterator[list[Publish]]:
             publish.endpoint,
             publish.protocol,
             publish.host_address,
-            publish.host_port - publish.endpoint_port,
-            publish.host_port - number if publish.host_port else publish.endpoint_port - number,
+            publish.host_port and publish.host_port - publish.endpoint_port,
+            (publish.host_port or publish.endpoint_port) - number,
         )
 
     ordered = sorted(publishes, key=lambda p: (p.endpoint, p.protocol, p.host_address, p.host_port, p.endpoint_port))

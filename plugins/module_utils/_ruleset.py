@@ -14,7 +14,7 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass, field
 
-from ._hostports import Binding
+from ._hostports import Binding, versions_of
 from ._model import Address, Masquerade, Network, Publish, Subnet
 from ._topology import Topology
 
@@ -107,7 +107,8 @@ def _family_rules(topology: Topology, version: int) -> FamilyRules:
         if address is None:
             continue
         bindings = [binding for binding in topology.bindings(publish) if binding.version == version]
-        if bindings or _opens(topology.networks[endpoint.network], publish, version):
+        routed = topology.networks[endpoint.network].mode == "routed" and version in versions_of(publish, endpoint)
+        if bindings or routed:
             opened.add(OpenPort(str(address), publish.protocol, publish.endpoint_port))
         for binding in bindings:
             translations.append(_translation(publish, binding, str(address)))
@@ -125,13 +126,6 @@ def _family_rules(topology: Topology, version: int) -> FamilyRules:
         open_ports=frozenset(opened),
         silent_loopback=frozenset(silent),
     )
-
-
-def _opens(network: Network, publish: Publish, version: int) -> bool:
-    """In a routed network a publish opens the endpoint's own port, in the families that its host address allows."""
-    if network.mode != "routed":
-        return False
-    return publish.host_address == "" or (":" in publish.host_address) == (version == 6)
 
 
 def _translation(publish: Publish, binding: Binding, address: str) -> Translation:

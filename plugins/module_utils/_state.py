@@ -158,7 +158,7 @@ def _serves_loopback(topology: Topology, network: Network) -> bool:
         return False
     return any(
         publish.loopback == "nat"
-        and ":" not in publish.host_address
+        and (publish.host_address in ("", "0.0.0.0") or publish.host_address.startswith("127."))
         and topology.endpoints[publish.endpoint].network == network.name
         for publish in topology.publishes.values()
     )

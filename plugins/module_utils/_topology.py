@@ -101,7 +101,7 @@ class Topology:
 
     def _check_endpoints(self) -> None:
         addresses: dict[object, str] = {}
-        interfaces: dict[str, str] = {}
+        interfaces: dict[str, str] = {name: "the bridge of network %s" % name for name in self.networks}
         macs: dict[tuple[str, str], str] = {}
         ports: dict[str, int] = {}
         for endpoint in self.endpoints.values():
@@ -125,8 +125,7 @@ class Topology:
 
     @staticmethod
     def _once(seen: dict[t.Any, str], thing: t.Any, endpoint: Endpoint, what: str, remedy: str) -> None:
-        other = seen.setdefault(thing, endpoint.name)
-        if other != endpoint.name:
-            raise InputError(
-                "Cannot give endpoint %s the %s: endpoint %s has it. %s" % (endpoint.name, what, other, remedy)
-            )
+        mine = "endpoint %s" % endpoint.name
+        other = seen.setdefault(thing, mine)
+        if other != mine:
+            raise InputError("Cannot give endpoint %s the %s: %s has it. %s" % (endpoint.name, what, other, remedy))

@@ -31,7 +31,7 @@ from ._model import (
 )
 from ._ports import parse_exposed
 from ._topology import Topology
-from ._want_networks import known_network
+from ._want_networks import known_network, once
 
 __all__ = ("want_endpoints", "without_endpoints")
 
@@ -47,6 +47,7 @@ def want_endpoints(topology: Topology, requests: t.Sequence[Request], prune: t.C
     :param prune: networks whose other endpoints, those not requested, are removed with their publishes.
     :raises InputError: a request is wrong, or contradicts the rest of the topology.
     """
+    once("endpoint", [request["name"] for request in requests])
     named = {request["name"] for request in requests}
     for name in prune:
         known_network(topology, name, "prune the endpoints of")
@@ -87,14 +88,20 @@ def _want_endpoint(topology: Topology, request: Request) -> Endpoint:
         return value
 
     interface = valid_interface_name(given("interface", "eth0"), "interface of endpoint %s" % name)
+    if before is not None and before.interface != interface:
+        raise InputError(
+            "Cannot rename the interface of endpoint %s from %s to %s: something may use it by its name. "
+            "Remove the endpoint first with state absent." % (name, before.interface, interface)
+        )
+    default_route = given("default_route", True)
     return Endpoint(
         name=name,
         network=network.name,
         addresses=_addresses(name, network, request.get("addresses"), before),
         mac=_mac(name, network, request.get("mac"), before),
         interface=interface,
-        default_route=given("default_route", True),
-        routes=_routes(name, network, request.get("routes"), before),
+        default_route=default_route,
+        routes=_routes(name, network, request.get("routes"), before, default_route),
         expose=given("expose", ()) if request.get("expose") is None else parse_exposed(request["expose"], name),
         sysctls=given("sysctls", ()) if request.get("sysctls") is None else _sysctls(name, request["sysctls"]),
         nameservers=tuple(
@@ -144,21 +151,36 @@ def _mac(name: str, network: Network, asked: str | None, before: Endpoint | None
 
 
 def _routes(
-    name: str, network: Network, asked: t.Sequence[Request] | None, before: Endpoint | None
+    name: str, network: Network, asked: t.Sequence[Request] | None, before: Endpoint | None, default_route: bool
 ) -> tuple[Route, ...]:
-    if asked is None:
-        return before.routes if before else ()
-    routes = []
-    for item in asked:
-        destination = parse_subnet(item["destination"], "route of endpoint %s" % name)
-        via = parse_address(item["via"], "gateway of a route of endpoint %s" % name) if item.get("via") else None
-        if via is not None and (via.version != destination.version or network.subnet_of(via) is None):
+    routes = before.routes if before else ()
+    if asked is not None:
+        routes = tuple(dict.fromkeys(_route(name, network, item) for item in asked))
+    for route in routes:
+        if route.destination.prefixlen == 0 and default_route and not network.sealed:
             raise InputError(
-                "Cannot route %s of endpoint %s by way of %s: that address is not on network %s (%s). Choose "
-                "one that is." % (destination, name, via, network.name, ", ".join(map(str, network.subnets)))
+                "Cannot route %s of endpoint %s by way of %s: its network's gateway is the default route already. "
+                "Set 'default_route: false' as well." % (route.destination, name, route.via)
             )
-        routes.append(Route(destination, via))
-    return tuple(dict.fromkeys(routes))
+    return routes
+
+
+def _route(name: str, network: Network, item: Request) -> Route:
+    destination = parse_subnet(item["destination"], "route of endpoint %s" % name)
+    if destination.version not in network.families:
+        raise InputError(
+            "Cannot route %s of endpoint %s: network %s has no IPv%d subnet. Leave the route out."
+            % (destination, name, network.name, destination.version)
+        )
+    if not item.get("via"):
+        return Route(destination)
+    via = parse_address(item["via"], "gateway of a route of endpoint %s" % name)
+    if via.version != destination.version or network.subnet_of(via) is None:
+        raise InputError(
+            "Cannot route %s of endpoint %s by way of %s: that address is not on network %s (%s). Choose one that is."
+            % (destination, name, via, network.name, ", ".join(map(str, network.subnets)))
+        )
+    return Route(destination, via)
 
 
 def _sysctls(name: str, asked: t.Mapping[str, t.Any]) -> tuple[tuple[str, str], ...]:
@@ -169,7 +191,7 @@ def _sysctls(name: str, asked: t.Mapping[str, t.Any]) -> tuple[tuple[str, str], 
                 "Cannot set sysctl %r in endpoint %s: only the settings below 'net.' belong to a network namespace. "
                 "Set the others on the host." % (key, name)
             )
-        settled[key.replace("/", ".")] = str(value)
+        settled[key.replace("/", ".")] = str(int(value) if isinstance(value, bool) else value)
     return tuple(sorted(settled.items()))
 
 

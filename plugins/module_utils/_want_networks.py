@@ -12,18 +12,43 @@ An option that is None was not given: it keeps what the record has, or takes its
 from __future__ import annotations
 
 import typing as t
+from ipaddress import ip_network
 
 from ._errors import InputError
 from ._facts import HostFacts
-from ._ipam import check_gateway, first_host, pick_subnet
+from ._ipam import address_problem, check_gateway, first_host, pick_subnet
 from ._model import Address, Network, Subnet, derived_mac, parse_address, parse_mac, parse_subnet, valid_interface_name
 from ._topology import Topology
 
-__all__ = ("known_network", "want_networks", "without_networks")
+__all__ = ("known_network", "once", "want_networks", "without_networks")
 
 # RFC 791 and RFC 8200: the smallest MTU that a link of each IP version may have, in bytes.
 _LEAST_MTU = {4: 68, 6: 1280}
 _MOST_MTU = 65535
+
+# Where no network of endpoints can be. Link-local addresses belong to their links by themselves.
+_SPECIAL: tuple[tuple[Subnet, str], ...] = (
+    (ip_network("0.0.0.0/8"), "it overlaps 0.0.0.0/8, which means this network"),
+    (ip_network("127.0.0.0/8"), "it overlaps the loopback range"),
+    (ip_network("169.254.0.0/16"), "it overlaps the link-local range"),
+    (ip_network("224.0.0.0/4"), "it overlaps the multicast range"),
+    (ip_network("::/128"), "it overlaps the unspecified address"),
+    (ip_network("::1/128"), "it overlaps the loopback range"),
+    (ip_network("fe80::/10"), "it overlaps the link-local range"),
+    (ip_network("ff00::/8"), "it overlaps the multicast range"),
+)
+
+
+def once(kind: str, names: t.Iterable[str]) -> None:
+    """Check that a request names nothing twice: which of two entries is meant cannot be told.
+
+    :raises InputError: it does.
+    """
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            raise InputError("Cannot set up %s %s: it is listed twice. Make one entry of the two." % (kind, name))
+        seen.add(name)
 
 
 def known_network(topology: Topology, name: str, what: str) -> Network:
@@ -49,6 +74,7 @@ def want_networks(
     :param prune: remove the networks that are not requested.
     :raises InputError: a request is wrong, or contradicts the rest of the topology.
     """
+    once("network", [request["name"] for request in requests])
     if prune:
         named = {request["name"] for request in requests}
         topology = without_networks(topology, [name for name in topology.networks if name not in named])
@@ -101,7 +127,7 @@ def _want_network(topology: Topology, request: t.Mapping[str, t.Any], facts: Hos
         mac=_mac(name, request.get("mac"), before),
         trusted_interfaces=_trusted(name, request.get("trusted_interfaces"), before),
     )
-    _check_joined(topology, network)
+    _check_joined(topology, network, before)
     return network
 
 
@@ -125,17 +151,16 @@ def _subnets(
     for subnet in subnets:
         _check_subnet(name, subnet)
         if before is None or subnet not in before.subnets:
-            _check_on_link(name, subnet, facts)
+            _check_free(topology, name, subnet, facts)
     return subnets
 
 
 def _check_subnet(name: str, subnet: Subnet) -> None:
-    reason = None
-    if subnet.is_multicast:
-        reason = "it is multicast"
-    elif subnet.is_loopback:
-        reason = "it is the loopback range"
-    elif subnet.prefixlen == 0:
+    overlapped = (
+        words for special, words in _SPECIAL if special.version == subnet.version and special.overlaps(subnet)
+    )
+    reason = next(overlapped, None)
+    if subnet.prefixlen == 0:
         reason = "it is the whole Internet"
     elif subnet.prefixlen == subnet.max_prefixlen:
         reason = "it has room for one address only"
@@ -145,9 +170,18 @@ def _check_subnet(name: str, subnet: Subnet) -> None:
         )
 
 
-def _check_on_link(name: str, subnet: Subnet, facts: HostFacts) -> None:
+def _check_free(topology: Topology, name: str, subnet: Subnet, facts: HostFacts) -> None:
+    for other in topology.networks.values():
+        for taken in other.subnets:
+            if other.name != name and taken.version == subnet.version and taken.overlaps(subnet):
+                raise InputError(
+                    "Cannot give network %s the subnet %s: it overlaps %s of network %s. Choose a subnet that is free."
+                    % (name, subnet, taken, other.name)
+                )
     for route, interface in facts.on_link():
-        if interface != name and route.version == subnet.version and route.overlaps(subnet):
+        # Networks of ours were compared by their subnets above.
+        ours = interface in topology.networks or interface == name
+        if not ours and route.version == subnet.version and route.overlaps(subnet):
             raise InputError(
                 "Cannot give network %s the subnet %s: it overlaps %s, which this host has on interface %s. "
                 "Choose a subnet that is free, or leave 'subnets' out to have one picked."
@@ -183,8 +217,9 @@ def _allocate_from(
     name: str, subnets: tuple[Subnet, ...], asked: t.Sequence[str] | None, before: Network | None
 ) -> tuple[Subnet, ...]:
     if asked is None:
-        return before.allocate_from if before else ()
-    ranges = tuple(parse_subnet(text, "allocate_from of network %s" % name) for text in asked)
+        ranges = before.allocate_from if before else ()
+    else:
+        ranges = tuple(parse_subnet(text, "allocate_from of network %s" % name) for text in asked)
     for pool in ranges:
         if not any(pool.network_address in subnet and pool.prefixlen >= subnet.prefixlen for subnet in subnets):
             raise InputError(
@@ -196,13 +231,12 @@ def _allocate_from(
 
 def _mtu(name: str, subnets: tuple[Subnet, ...], asked: int | None, before: Network | None, facts: HostFacts) -> int:
     if asked is None:
-        return before.mtu if before else facts.default_mtu()
+        asked = before.mtu if before else facts.default_mtu()
     least = max(_LEAST_MTU[subnet.version] for subnet in subnets)
     if not least <= asked <= _MOST_MTU:
         raise InputError(
             "Cannot give network %s the MTU %d: it must be from %d to %d bytes for its subnets. "
-            "Choose another, or leave it out to take that of the default-route interface."
-            % (name, asked, least, _MOST_MTU)
+            "Give another in 'mtu'." % (name, asked, least, _MOST_MTU)
         )
     return asked
 
@@ -219,21 +253,29 @@ def _trusted(name: str, asked: t.Sequence[str] | None, before: Network | None) -
     return tuple(sorted({valid_interface_name(item, "trusted interface of network %s" % name) for item in asked}))
 
 
-def _check_joined(topology: Topology, network: Network) -> None:
-    """What is already there must still fit: addresses, publishes and the masquerade."""
+def _check_joined(topology: Topology, network: Network, before: Network | None) -> None:
+    """What is already there must still fit: addresses, routes, publishes and the masquerade."""
+    attempt = "Cannot change network %s to %s" % (network.name, ", ".join(map(str, network.subnets)))
     for endpoint in topology.endpoints_of(network.name):
         for address in endpoint.addresses:
-            if network.subnet_of(address) is None or (address in network.gateways and network.mode != "isolated"):
+            problem = address_problem(address, network)
+            if problem:
                 raise InputError(
-                    "Cannot change network %s to %s: endpoint %s has the address %s, which would be outside it "
-                    "or its gateway. "
+                    "%s: endpoint %s has the address %s, and %s. "
                     "Remove the endpoint first, or choose a subnet that holds it."
-                    % (network.name, ", ".join(map(str, network.subnets)), endpoint.name, address)
+                    % (attempt, endpoint.name, address, problem)
                 )
-        if network.sealed and topology.publishes_of(endpoint.name):
+        for route in endpoint.routes:
+            if route.via is not None and network.subnet_of(route.via) is None:
+                raise InputError(
+                    "%s: endpoint %s has a route via %s, which would be outside it. Change the endpoint's routes first."
+                    % (attempt, endpoint.name, route.via)
+                )
+        if before is not None and before.mode != network.mode and topology.publishes_of(endpoint.name):
             raise InputError(
-                "Cannot make network %s %s: endpoint %s has published ports. Remove them first with port_publish."
-                % (network.name, network.mode, endpoint.name)
+                "Cannot change network %s from mode %s to %s: endpoint %s has published ports, which mean something "
+                "else there. Remove them first with port_publish."
+                % (network.name, before.mode, network.mode, endpoint.name)
             )
     if network.mode != "nat" and network.name in topology.masquerades:
         raise InputError(

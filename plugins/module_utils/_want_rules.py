@@ -12,7 +12,7 @@ import typing as t
 
 from ._errors import InputError
 from ._facts import HostFacts
-from ._hostports import Binding, PortBook, choose_host_ports, family_problem
+from ._hostports import PortBook, choose_host_ports, family_problem
 from ._model import Endpoint, Masquerade, Publish, parse_address, parse_subnet, valid_interface_name
 from ._ports import parse_ports
 from ._topology import Topology
@@ -45,6 +45,7 @@ def want_publishes(
     }
     fresh = []
     for key, publish in asked.items():
+        _check_reachable(topology, publish)
         before = kept.get(key)
         if before is None:
             fresh.append(publish)
@@ -56,28 +57,27 @@ def want_publishes(
 def _choose(topology: Topology, fresh: list[Publish], facts: HostFacts) -> dict[tuple[t.Any, ...], Publish]:
     """The publishes of ``topology`` and the fresh ones with their host ports."""
     publishes = dict(topology.publishes)
-    for publish in fresh:
-        problem = family_problem(publish, topology.endpoints[publish.endpoint], topology.network_of(publish))
-        if problem:
-            raise InputError(
-                "Cannot publish %s for endpoint %s: %s. Change the publish or the endpoint."
-                % (publish.spec, publish.endpoint, problem)
-            )
     if not fresh:
         return publishes
     translated = [publish for publish in fresh if topology.network_of(publish).translated]
     book: PortBook = topology.port_book()
     settled = choose_host_ports(
-        translated, book, lambda publish: tuple(b.version for b in _unnumbered(topology, publish)), facts.ports()
+        translated, book, lambda publish: tuple(b.version for b in topology.bindings(publish)), facts.ports()
     )
-    settled += [publish for publish in fresh if not topology.network_of(publish).translated]
+    # A routed network translates nothing: the host port that was asked for is never taken.
+    settled += [p._replace(host_port=0) for p in fresh if not topology.network_of(p).translated]
     for publish in settled:
         publishes[publish.key] = publish
     return publishes
 
 
-def _unnumbered(topology: Topology, publish: Publish) -> tuple[Binding, ...]:
-    return topology.bindings(publish)
+def _check_reachable(topology: Topology, publish: Publish) -> None:
+    problem = family_problem(publish, topology.endpoints[publish.endpoint], topology.network_of(publish))
+    if problem:
+        raise InputError(
+            "Cannot publish %s for endpoint %s: %s. Change the publish or the endpoint."
+            % (publish.spec, publish.endpoint, problem)
+        )
 
 
 def _asked(topology: Topology, request: Request) -> t.Iterator[Publish]:

@@ -166,7 +166,8 @@ def main() -> None:
         names = [masquerade_name(entry) for entry in entries]
         return {"masquerades": [describe_masquerade(there[name]) for name in names if name in there]}
 
-    run_module(module, decide, Touched(), describe)
+    networks = [entry["network"] for entry in entries if entry["network"]]
+    run_module(module, decide, Touched(networks=networks), describe)
 
 
 if __name__ == "__main__":

@@ -215,7 +215,7 @@ def main() -> None:
         there = sorted(publish for publish in outcome.after.publishes.values() if publish.endpoint in names)
         return {"ports": [describe_publish(publish) for publish in there]}
 
-    run_module(module, decide, Touched(), describe)
+    run_module(module, decide, Touched(endpoints=names), describe)
 
 
 if __name__ == "__main__":

@@ -39,7 +39,7 @@ def reached(host: Host) -> bool:
 
 DRIFTS: list[tuple[str, str, list[str], tuple[str, dict[str, Any]]]] = [
     ("port's element", "nft delete element ip bridgeport published { tcp . 80 }", ["published"], ("port_publish", {"endpoint": "web", "ports": ["80:5000"]})),
-    ("foreign element", "nft add element ip bridgeport published { tcp . 99 : 172.17.0.3 . 1 }", ["1 elements", "not ours"], ("masquerade", {"network": "docker0"})),
+    ("foreign element", "nft add element ip bridgeport published { tcp . 99 : 172.17.0.3 . 1 }", ["1 element ", "not ours"], ("masquerade", {"network": "docker0"})),
     ("foreign rule", "nft add rule ip bridgeport forward drop", ["chain forward"], ("masquerade", {"network": "docker0"})),
     ("whole ruleset", "nft flush ruleset", ["table ip bridgeport", "table ip6 bridgeport"], ("masquerade", {"network": "docker0"})),
     ("bridge", "ip link del docker0", ["Create bridge docker0"], ("bridge_network", NETWORK)),
