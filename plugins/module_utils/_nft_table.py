@@ -32,7 +32,9 @@ FAMILY = {4: "ip", 6: "ip6"}
 _ADDRESS = {4: "ipv4_addr", 6: "ipv6_addr"}
 _LOOPBACK = {4: "127.0.0.0/8", 6: "::1"}
 _MULTICAST = {4: "224.0.0.0/4", 6: "ff00::/8"}
-_PING = {4: "icmp", 6: "ipv6-icmp"}
+# Words of nft's own grammar: other names of protocols are looked up in a file that a small host lacks.
+_PING = {4: "icmp", 6: "icmpv6"}
+_PROTOCOLS = {"6": "tcp", "17": "udp", "132": "sctp"}
 
 # Behind conntrack (-200), so that replies are known, and before destination NAT (-100), so that the address is
 # still the one that the packet came with.
@@ -238,7 +240,9 @@ def parse_table(version: int, listing: t.Iterable[t.Mapping[str, t.Any]]) -> Tab
             exists = True
         elif kind in ("set", "map"):
             sets[body["name"]] = _listed_type(body)
-            elements[body["name"]] = {element.key: element for element in map(_listed_element, body.get("elem", ()))}
+            named = sets[body["name"]].split(" . ").index("inet_proto") if "inet_proto" in sets[body["name"]] else -1
+            listed = (_listed_element(item, named) for item in body.get("elem", ()))
+            elements[body["name"]] = {element.key: element for element in listed}
         elif kind == "chain":
             heads[body["name"]] = _listed_hook(body)
         elif kind == "rule":
@@ -265,7 +269,8 @@ def _listed_type(body: t.Mapping[str, t.Any]) -> str:
     return "%s : %s" % (text, data if isinstance(data, str) else " . ".join(data))
 
 
-def _listed_element(item: t.Any) -> Element:
+def _listed_element(item: t.Any, protocol_at: int) -> Element:
+    """Read one element; ``protocol_at`` is the place of a protocol in its key, -1 for none."""
     data: t.Any = ()
     if isinstance(item, list):
         item, data = item
@@ -273,7 +278,12 @@ def _listed_element(item: t.Any) -> Element:
     if isinstance(item, dict) and "elem" in item:
         comment = item["elem"].get("comment", "")
         item = item["elem"]["val"]
-    return Element(_listed_value(item), _listed_value(data) if data != () else (), comment)
+    key = _listed_value(item)
+    if protocol_at >= 0:
+        # A host without /etc/protocols, which comes with another package, lists numbers.
+        protocol = _PROTOCOLS.get(str(key[protocol_at]), key[protocol_at])
+        key = (*key[:protocol_at], protocol, *key[protocol_at + 1 :])
+    return Element(key, _listed_value(data) if data != () else (), comment)
 
 
 def _listed_value(value: t.Any) -> Key:

@@ -277,3 +277,19 @@ def test_ten_thousand_ports_in_one_transaction(standing: Modules) -> None:
     assert standing.ok("port_publish", endpoint="peer", ports=["21000-30999:1000-10999"])["changed"] is True
     assert time.monotonic() - start < 10
     assert standing.ok("topology_info")["drift"] == []
+
+
+def test_a_small_host_without_the_names_of_protocols(fresh: Callable[[str], Modules]) -> None:
+    """/etc/protocols comes with a package of its own; without it nftables speaks in numbers."""
+    modules = fresh("pypi")
+    modules.host.run(["rm", "-f", "/etc/protocols", "/etc/services"])
+    modules.ok(
+        "bridge_network",
+        networks=[NETWORK, {"name": "far", "subnets": ["10.3.0.0/24", "fd00:3::/64"], "mode": "routed"}],
+    )
+    modules.ok("veth_endpoint", endpoints=[{"name": "web", "network": "docker0"}, {"name": "app", "network": "far"}])
+    ports = ["80:5000", "80:5000/udp", "80:5000/sctp", "192.168.52.203:81:5000"]
+    publishes = [{"endpoint": "web", "ports": ports}, {"endpoint": "app", "ports": ["8080", "53/udp"]}]
+    assert modules.ok("port_publish", publishes=publishes)["changed"] is True
+    assert modules.ok("port_publish", publishes=publishes)["changed"] is False
+    assert modules.ok("topology_info")["drift"] == []
