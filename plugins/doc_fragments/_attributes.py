@@ -40,14 +40,6 @@ options:
     type: str
     choices: [present, absent]
     default: present
-  assume:
-    description:
-      - In check mode only, the topology to start from in place of the record of the host, as another module of this
-        collection returned it in RV(topology).
-      - A play in check mode passes it from task to task, so that a task can be checked whose network or endpoint an
-        earlier task would have created. The roles of this collection do so.
-      - Outside check mode it is ignored.
-    type: dict
 attributes:
   check_mode:
     description: Whether check mode predicts what a run would do, and changes nothing.
@@ -58,6 +50,19 @@ attributes:
   idempotent:
     description: Whether a second run with the same arguments changes nothing.
     support: full
+"""
+
+    # Of the modules that start from the record.
+    ASSUME = r"""
+options:
+  assume:
+    description:
+      - In check mode only, the topology to start from in place of the record of the host, as another module of this
+        collection returned it in RV(topology).
+      - A play in check mode passes it from task to task, so that a task can be checked whose network or endpoint an
+        earlier task would have created. The roles of this collection do so.
+      - Outside check mode it is ignored.
+    type: dict
 """
 
     # Of the modules that only read.

@@ -17,6 +17,7 @@ description:
 extends_documentation_fragment:
   - bridgeport.net._attributes
   - bridgeport.net._attributes.writing
+  - bridgeport.net._attributes.assume
 options:
   network:
     description:

@@ -142,6 +142,13 @@ def damaged(change: t.Callable[[t.Any], object]) -> t.Any:
         lambda data: data["networks"][0].pop("mtu"),
         lambda data: data["networks"][0].update(subnets=["10.0.0.1/24"]),
         lambda data: data["networks"][0].update(mtu="large"),
+        lambda data: data["networks"][0].update(mtu=float("inf")),
+        lambda data: data["networks"][0].update(mtu=float("nan")),
+        lambda data: data["networks"][0].update(icc="no"),
+        lambda data: data["networks"][0].update(icc=1),
+        lambda data: data["networks"][0].update(mode="bogus"),
+        lambda data: data["networks"][0].update(mode=["nat"]),
+        lambda data: data["endpoints"][0].update(default_route="no"),
         lambda data: data["networks"][0].update(gateways=["gateway"]),
         lambda data: data["endpoints"][0].update(addresses=["10.0.0"]),
         lambda data: data["endpoints"][0].update(sysctls=[]),
@@ -155,6 +162,13 @@ def damaged(change: t.Callable[[t.Any], object]) -> t.Any:
 def test_damaged_record_is_refused(change: t.Callable[[t.Any], object]) -> None:
     with pytest.raises(RecordError):
         topology_from_json(damaged(change))
+
+
+def test_infinity_that_json_lets_pass_is_refused() -> None:
+    text = json.dumps(damaged(lambda data: data["networks"][0].update(mtu=float("inf"))))
+    assert "Infinity" in text
+    with pytest.raises(RecordError):
+        topology_from_json(json.loads(text))
 
 
 @pytest.mark.parametrize("data", [None, [], "", 5, {}])

@@ -154,6 +154,31 @@ def test_u21_one_number_for_all_host_addresses_and_exact_before_span() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("ports", "numbers"),
+    [
+        (["5000", "127.0.0.1::5000"], [49153, 49154]),
+        (["8000-8010:80", "192.0.2.1:8000-8010:80"], [8000, 8001]),
+        (["443", "[::]::443"], [49153, 49154]),
+        (["0.0.0.0::443", "127.0.0.1::443", "[::]::443"], [49153, 49154, 49153]),
+        # The last two do not overlap each other.
+        (["443", "127.0.0.1::443", "[2001:db8::1]::443"], [49153, 49154, 49154]),
+        (["53", "127.0.0.1::53", "53/udp", "127.0.0.1::53/udp"], [49153, 49154, 49153, 49154]),
+    ],
+)
+def test_overlapping_host_addresses_of_one_call_get_numbers_of_their_own(ports: list[str], numbers: list[int]) -> None:
+    after = publish(HOST, "both", *ports)
+    chosen = {there.spec.removesuffix("/tcp"): there.host_port for there in after.publishes_of("both")}
+    assert chosen == dict(zip(ports, numbers))
+    after.port_book()
+    assert publish(after, "both", *ports) == after
+
+
+def test_number_that_one_of_several_host_addresses_cannot_have_is_for_none_of_them() -> None:
+    after = publish(HOST, "web", "192.0.2.1::80", "192.0.2.2::80", facts=host(held(49153, address="192.0.2.2")))
+    assert bindings(after, "web") == ["192.0.2.1:49154/tcp -> 80", "192.0.2.2:49154/tcp -> 80"]
+
+
 # Collisions between publishes
 
 WILDCARD, ONE, OTHER = "8080:80", "192.0.2.1:8080:80", "192.0.2.2:8080:80"
@@ -319,11 +344,20 @@ def test_exhausted_range_is_refused_with_its_bounds() -> None:
     )
 
 
-def test_wholly_reserved_range_is_refused_with_the_sysctl() -> None:
+def test_wholly_reserved_range_is_refused_with_the_reason() -> None:
     refused(
         lambda: publish(HOST, "web", "9000", facts=host(free=(40000, 40001), reserved=[40000, 40001])),
         "40000 to 40001",
-        "net.ipv4.ip_local_reserved_ports",
+        "all of them are reserved on this host",
+        kind=StateError,
+    )
+
+
+def test_process_in_the_way_is_named_before_publishes_that_are() -> None:
+    there = publish(HOST, "db", "40000:80", "40002:82")
+    refused(
+        lambda: publish(there, "web", "40000-40002:80", facts=host(held(40001))),
+        "no host port from 40000 to 40002 is free (0.0.0.0:40001/tcp is held by nginx (process 42))",
         kind=StateError,
     )
 
@@ -337,6 +371,8 @@ def test_wholly_reserved_range_is_refused_with_the_sysctl() -> None:
         ("127.0.0.1:80:80", "none", "loopback address while its loopback is 'none'"),
         ("224.0.0.1:80:80", "nat", "224.0.0.1 is a multicast address"),
         ("[ff02::1]:80:80", "nat", "ff02::1 is a multicast address"),
+        ("169.254.1.1:80:80", "nat", "169.254.1.1 is a link-local address"),
+        ("[fe80::1]:80:80", "nat", "fe80::1 is a link-local address"),
     ],
 )
 def test_publish_that_nobody_could_reach_is_refused(port: str, loopback: str, reason: str) -> None:
@@ -357,3 +393,4 @@ def test_u15_u16_routed_network_takes_no_host_port_and_so_never_collides() -> No
     assert bindings(after, "web") == ["0.0.0.0:8080/tcp -> 80"]
     held_anyway = publish(routed, "both", "8080:80", facts=host(held(8080)))
     assert len(held_anyway.publishes) == 1
+    assert {there.host_port for there in after.publishes_of("both")} == {0}

@@ -84,7 +84,11 @@ def test_address_is_read(text: str, address: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "localhost", "10.0.0", "10.0.0.256", "010.0.0.1", "10.0.0.1/24", " 10.0.0.1", "[::1]"]
+    "text",
+    [
+        *("", "localhost", "10.0.0", "10.0.0.256", "010.0.0.1", "10.0.0.1/24", " 10.0.0.1", "[::1]"),
+        *("fe80::1%eth0", "2001:db8::1%x; flush ruleset", "10.0.0.1%eth0", "::ffff:10.0.0.1%eth0"),
+    ],
 )
 def test_bad_address_is_refused(text: str) -> None:
     refused(lambda: parse_address(text, "nameserver"), repr(text), "the nameserver", "Give an address such as")

@@ -6,18 +6,21 @@
 
 from __future__ import annotations
 
+import copy
 import typing as t
 
 import pytest
 from ansible_collections.bridgeport.net.plugins.module_utils._nft_table import (
     Chain,
     Table,
+    drift,
     parse_table,
     render_table,
     same,
+    transaction,
 )
 from ansible_collections.bridgeport.net.plugins.module_utils._ruleset import rules_of
-from nft_interpreter import listing
+from nft_interpreter import Kernel, listing
 from samples import BOTH, DUAL, decided
 
 # What nft 1.0.6 printed for the table of one network docker0 (172.17.0.0/16) with 80:5000 and 127.0.0.1:8443:443
@@ -147,6 +150,17 @@ def test_printed_listing_is_read_as_it_was_rendered() -> None:
     assert read.chains["prerouting"].hook == ("nat", "prerouting", -100) == rendered.chains["prerouting"].hook
     assert read.chains["prerouting"].comments == rendered.chains["prerouting"].comments
     assert read.chains["publish"] == Chain("publish", None, (("", ""),))
+
+
+def test_other_policy_of_a_base_chain_is_drift_and_replaces_the_table() -> None:
+    wanted = docker0()
+    printed = copy.deepcopy(listing(wanted))
+    (body,) = [item["chain"] for item in printed if item.get("chain", {}).get("name") == "forward"]
+    body["policy"] = "drop"
+    there = parse_table(4, printed)
+    assert list(drift(there, wanted)) == ["Restore the changed rules of chain forward in table ip bridgeport."]
+    assert transaction(there, wanted) == "delete table ip bridgeport\n" + transaction(Table(4), wanted)
+    assert Kernel(there).run(transaction(there, wanted)) == wanted
 
 
 def test_map_data_that_is_printed_as_a_list_is_read_alike() -> None:

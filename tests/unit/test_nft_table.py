@@ -287,6 +287,26 @@ def test_drift_is_told_in_sentences() -> None:
         "Restore the missing chain guard of table ip bridgeport.",
         "Remove the chain mine of table ip bridgeport, which is not ours.",
         "Restore the changed rules of chain publish in table ip bridgeport.",
-        "Restore 2 missing or changed elements of published in table ip bridgeport.",
-        "Remove 1 elements of published in table ip bridgeport that are not ours.",
+        "Restore 2 elements of published in table ip bridgeport, missing or changed.",
+        "Remove 1 element of published in table ip bridgeport, not ours.",
     ]
+
+
+@pytest.mark.parametrize(("count", "words"), [(1, "1 element"), (2, "2 elements")])
+def test_elements_are_counted_in_drift(count: int, words: str) -> None:
+    ports = ["%d:80" % port for port in range(80, 80 + count)]
+    wanted = table(4, ports)
+    emptied = replace(wanted, elements={**wanted.elements, "published": {}})
+    assert list(drift(emptied, wanted)) == [
+        "Restore %s of published in table ip bridgeport, missing or changed." % words
+    ]
+    assert list(drift(wanted, emptied)) == ["Remove %s of published in table ip bridgeport, not ours." % words]
+
+
+def test_foreign_set_is_drift_even_if_it_is_empty() -> None:
+    for elements in ({}, {("192.0.2.1",): Element(("192.0.2.1",))}):
+        there = replace(
+            PLAIN, sets={**PLAIN.sets, "mine": "ipv4_addr"}, elements={**PLAIN.elements, "mine": dict(elements)}
+        )
+        assert list(drift(there, PLAIN)) == ["Remove the set mine of table ip bridgeport, which is not ours."]
+        assert Kernel(there).run(transaction(there, PLAIN)) == PLAIN

@@ -156,7 +156,7 @@ def test_unmarked_bridge_that_the_record_names_is_ours() -> None:
     seen = observed(topology)
     seen = replace(seen, links={"lan0": replace(seen.links["lan0"], alias="")})
     (change,) = plan(topology, topology, seen)
-    assert change.sentence == "Set alias of interface lan0 from  to bridgeport.net network lan0."
+    assert change.sentence == "Set alias of interface lan0 from nothing to bridgeport.net network lan0."
 
 
 def test_foreign_interface_with_the_endpoints_name_is_left_alone() -> None:
@@ -202,7 +202,19 @@ def test_half_an_endpoint_is_removed_whole(gone: str) -> None:
     topology = decided([LAN], [WEB])
     seen = observed(topology)
     seen = replace(seen, links={"lan0": seen.links["lan0"]}) if gone == "links" else replace(seen, namespaces={})
-    assert kinds(plan(topology, decided([LAN]), seen))[-1] is DeleteEndpoint
+    deletion = plan(topology, decided([LAN]), seen)[-1]
+    assert isinstance(deletion, DeleteEndpoint)
+    assert deletion.with_link == (gone == "namespaces")
+
+
+def test_namespace_is_removed_but_a_foreign_interface_beside_it_is_left_alone() -> None:
+    topology = decided([LAN], [WEB])
+    seen = observed(topology)
+    for alias, with_link in (("somebody's", False), (seen.links["bp-web"].alias, True), ("", True)):
+        links = {**seen.links, "bp-web": replace(seen.links["bp-web"], alias=alias)}
+        deletion = plan(topology, decided([LAN]), replace(seen, links=links))[-1]
+        assert isinstance(deletion, DeleteEndpoint)
+        assert deletion.with_link == with_link
 
 
 def test_file_of_ours_is_removed_only_if_it_is_there() -> None:
@@ -266,6 +278,9 @@ def test_router_advertisements_do_not_matter_to_an_ipv4_network() -> None:
 
 def test_scope_is_what_is_named_and_what_changes() -> None:
     assert scope_of(FULL, FULL, ["lan0"], ["web"], False) == Scope(frozenset({"lan0"}), frozenset({"web"}))
+    assert scope_of(FULL, FULL, [], ["web"], False) == Scope(frozenset({"lan0"}), frozenset({"web"}))
+    assert scope_of(FULL, FULL, ["lan0"], [], False) == Scope(frozenset({"lan0"}), frozenset())
+    assert scope_of(FULL, FULL, [], ["never"], False) == Scope(frozenset(), frozenset({"never"}))
     assert scope_of(FULL, FULL, [], [], False) == Scope(frozenset(), frozenset())
     assert scope_of(FULL, FULL, [], [], True) == Scope(frozenset({"lan0", "dual0"}), frozenset({"web", "both"}))
 
@@ -274,7 +289,7 @@ def test_scope_is_what_is_named_and_what_changes() -> None:
     ("change", "networks", "endpoints"),
     [
         ({"mtu": 1400}, {"lan0"}, {"web"}),
-        ({"icc": False}, set(), {"web"}),
+        ({"icc": False}, {"lan0"}, {"web"}),
         ({"trusted_interfaces": ["eth1"]}, set(), set()),
         ({"subnets": ["10.0.0.0/25"]}, {"lan0"}, {"web"}),
     ],

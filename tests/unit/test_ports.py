@@ -113,6 +113,10 @@ BAD: list[tuple[object, str, str]] = [
     ("localhost::80", "'localhost' is not an IPv4 address", "Give an address of the host, not a name"),
     ("10.0.0.256:80:80", "'10.0.0.256' is not an IPv4 address", "Give an address of the host"),
     ("10.0.0.1:80", "'10.0.0.1' is not a port number", "PORT"),
+    ("[2001:db8::1]:80", "a host address needs a host port, or an empty one, behind it", "[HOST_ADDRESS:]"),
+    ("[::]:80/udp", "a host address needs a host port, or an empty one, behind it", "[HOST_ADDRESS:]"),
+    ("9" * 5000, "is not a port number", "PORT"),
+    ("80:" + "9" * 5000, "is not a port number", "PORT"),
     ("::80", "the host address is empty", "[HOST_ADDRESS:]"),
     (":80:80", "the host address is empty", "[HOST_ADDRESS:]"),
     ("[]:80:80", "the host address is empty", "[HOST_ADDRESS:]"),
@@ -121,6 +125,12 @@ BAD: list[tuple[object, str, str]] = [
     ("2001:db8::1:80:80", "an IPv6 address needs brackets", "IPv6 addresses in brackets."),
     ("::1:80:80", "an IPv6 address needs brackets", "IPv6 addresses in brackets."),
     ("[::g]:80:80", "'::g' is not an IPv4 address, nor an IPv6 address", "Give an address of the host"),
+    (
+        "[fe80::1%eth0]:80:80",
+        "'fe80::1%eth0' is not an IPv4 address, nor an IPv6 address",
+        "Give an address of the host",
+    ),
+    ("[::1%x; flush ruleset]:80:80", "'::1%x; flush ruleset' is not an IPv4 address", "Give an address of the host"),
     ("80/icmp", "'icmp' is not a protocol that can be published", "Use tcp, udp or sctp."),
     ("80/tcp/udp", "'tcp/udp' is not a protocol", "Use tcp, udp or sctp."),
     ("80/tcp,udp", "'tcp,udp' is not a protocol", "Use tcp, udp or sctp."),
@@ -132,6 +142,7 @@ BAD: list[tuple[object, str, str]] = [
     ({"port": 80, "host_port": 0}, "port 0 does not exist", "Ports go from 1 to 65535."),
     ({"port": 80, "protocol": "icmp"}, "'icmp' is not a protocol", "Use tcp, udp or sctp."),
     ({"port": 80, "host_address": "eth0"}, "'eth0' is not an IPv4 address", "Give an address of the host"),
+    ({"port": 80, "host_address": "fe80::1%eth0"}, "'fe80::1%eth0' is not an IPv4 address", "Give an address"),
     ({"port": "80-81", "host_port": "8000-8002"}, "3 host ports cannot be matched with 2", "equally long"),
 ]
 
@@ -178,7 +189,7 @@ def test_exposed_ports_are_sorted_pairs(specs: list[object], exposed: tuple[tupl
 @pytest.mark.parametrize(
     ("spec", "problem"),
     [
-        ("80:80", "an exposed port has no host part"),
+        ("9" * 5000, "is not a port number"),
         ("3003-3000", "the range 3003-3000 runs backwards"),
         ("0", "port 0 does not exist"),
         ("80/icmp", "'icmp' is not a protocol"),
@@ -187,3 +198,8 @@ def test_exposed_ports_are_sorted_pairs(specs: list[object], exposed: tuple[tupl
 )
 def test_bad_exposed_port_is_refused(spec: str, problem: str) -> None:
     refused(lambda: parse_exposed([spec], "web"), repr(spec), "endpoint web", problem)
+
+
+def test_exposed_port_with_a_host_part_is_refused_as_an_exposure() -> None:
+    text = refused(lambda: parse_exposed(["80:80"], "web"), "an exposed port has no host part", "Write PORT[-LAST]")
+    assert text.startswith("Cannot expose '80:80' of endpoint web: ")

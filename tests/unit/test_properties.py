@@ -53,7 +53,6 @@ FACTS = StaticFacts(
 # The small subnets are just large enough for the endpoints.
 SUBNETS = (["10.%d.0.0/29", "10.%d.0.0/24"], ["fd00:%d::/125", "fd00:%d::/64"])
 HOST_ADDRESSES = ["", "", "0.0.0.0:", "127.0.0.1:", "192.0.2.1:", "[::]:", "[2001:db8::1]:"]
-ONE_ADDRESS_EACH = ["127.0.0.1:", "192.0.2.1:", "[2001:db8::1]:"]
 HOST_PORTS = ["", "80:", "81:", "82:", "80-82:", "40000:"]
 
 
@@ -128,18 +127,26 @@ def endpoints(draw: st.DrawFn, count: int) -> list[Request]:
 @st.composite
 def port_specs(draw: st.DrawFn) -> str:
     host, port = draw(st.sampled_from(HOST_PORTS)), draw(st.sampled_from([80, 81, 443]))
-    addresses = HOST_ADDRESSES
-    if host in ("", "80-82:"):
-        addresses = ONE_ADDRESS_EACH if port == 443 else [""]
-    address = draw(st.sampled_from(addresses))
-    return "%s%s%d/%s" % (address, host or (":" if address else ""), port, draw(st.sampled_from(PROTOCOLS[:2])))
+    return port_spec(draw(st.sampled_from(HOST_ADDRESSES)), host, port, draw(st.sampled_from(PROTOCOLS[:2])))
+
+
+def port_spec(address: str, host: str, port: int, protocol: str) -> str:
+    return "%s%s%d/%s" % (address, host or (":" if address else ""), port, protocol)
+
+
+@st.composite
+def ports_side_by_side(draw: st.DrawFn) -> list[str]:
+    """One port at several host addresses, which may overlap, so that the host ports have to be chosen together."""
+    host, addresses = draw(st.sampled_from(["", "80-82:"])), st.sampled_from(HOST_ADDRESSES)
+    pairs = draw(st.lists(st.tuples(addresses, st.sampled_from(PROTOCOLS[:2])), min_size=2, max_size=3))
+    return [port_spec(address, host, 80, protocol) for address, protocol in pairs]
 
 
 def publishes(endpoint: str) -> st.SearchStrategy[Request]:
     return st.fixed_dictionaries(
         {
             "endpoint": st.just(endpoint),
-            "ports": st.lists(port_specs(), min_size=1, max_size=2),
+            "ports": st.one_of(st.lists(port_specs(), min_size=1, max_size=2), ports_side_by_side()),
             "loopback": st.sampled_from(["nat", "nat", "none"]),
             "publish_all": st.sampled_from([False, False, True]),
         }

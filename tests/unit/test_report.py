@@ -103,6 +103,35 @@ def test_thousand_ports_are_one_sentence() -> None:
     assert len(actions(HOST, after)) == 2
 
 
+@pytest.mark.parametrize(
+    ("ports", "sentences"),
+    [
+        (["8080:80"], ["Publish port 80/tcp of endpoint both by route."]),
+        (["80-90:80-90/udp"], ["Publish port 80-90/udp of endpoint both by route."]),
+        (["8000-8010:80-90"], ["Publish port 80-90/tcp of endpoint both by route."]),
+        (["80-90"], ["Publish port 80-90/tcp of endpoint both by route."]),
+        (
+            ["8000:80", "82-83:82-83"],
+            ["Publish port 80/tcp of endpoint both by route.", "Publish port 82-83/tcp of endpoint both by route."],
+        ),
+    ],
+)
+def test_publishes_in_a_routed_network_are_told_with_ranges_folded(ports: list[str], sentences: list[str]) -> None:
+    before = decided([{**DUAL, "mode": "routed"}], [BOTH])
+    after = publish(before, *ports, endpoint="both")
+    assert actions(before, after) == sentences
+    assert actions(after, before) == [sentence.replace("Publish", "Unpublish") for sentence in sentences]
+
+
+def test_change_of_loopback_is_one_sentence() -> None:
+    before = publish(HOST, "9000")
+    after = want_publishes(before, [{"endpoint": "web", "ports": ["9000"], "loopback": "none"}], FACTS)
+    assert actions(before, after) == [
+        "Change *:49153/tcp to port 9000 of endpoint web: loopback from nat to none.",
+        "Set sysctl net.ipv4.conf.lan0.route_localnet from 1 to 0.",
+    ]
+
+
 def test_ipv6_host_address_is_told_in_brackets() -> None:
     after = publish(HOST, "[2001:db8::1]:80:80", endpoint="both")
     assert actions(HOST, after) == ["Publish [2001:db8::1]:80/tcp to port 80 of endpoint both."]
@@ -282,6 +311,15 @@ def test_port_table_is_that_of_docker_port() -> None:
 def test_port_table_of_a_routed_network_names_the_endpoints_own_addresses() -> None:
     topology = publish(decided([{**DUAL, "mode": "routed"}], [BOTH]), "8080:80", endpoint="both")
     assert port_table(topology) == {"both": ["80/tcp on 10.0.1.2, by route", "80/tcp on fd00:1::2, by route"]}
+
+
+@pytest.mark.parametrize(
+    ("port", "addresses"),
+    [("0.0.0.0:8080:80", ["10.0.1.2"]), ("[::]:8080:80", ["fd00:1::2"]), ("80", ["10.0.1.2", "fd00:1::2"])],
+)
+def test_port_table_of_a_routed_network_names_the_families_that_are_open(port: str, addresses: list[str]) -> None:
+    topology = publish(decided([{**DUAL, "mode": "routed"}], [BOTH]), port, endpoint="both")
+    assert port_table(topology) == {"both": ["80/tcp on %s, by route" % address for address in addresses]}
 
 
 def test_endpoint_without_publishes_is_not_in_the_port_table() -> None:

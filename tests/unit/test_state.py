@@ -68,6 +68,11 @@ def test_bridge_speaks_ipv6_only_if_its_network_does(network: Request, expected:
         (LAN, ["80:80"], "none", "0"),
         (DUAL, ["[::]:80:80"], "nat", "0"),
         ({**LAN, "mode": "routed"}, ["80:80"], "nat", "0"),
+        (LAN, ["0.0.0.0:80:80"], "nat", "1"),
+        (LAN, ["127.9.9.9:80:80"], "nat", "1"),
+        (LAN, ["192.0.2.1:80:80"], "nat", "0"),
+        (LAN, ["192.0.2.1:80:80", "127.0.0.1:81:80"], "nat", "1"),
+        (DUAL, ["[2001:db8::1]:80:80"], "nat", "0"),
     ],
 )
 def test_loopback_is_routed_only_where_a_publish_needs_it(

@@ -87,6 +87,12 @@ def test_two_endpoints_with_one_host_interface_are_refused() -> None:
     refused(both.check, "endpoint %s" % short, "host interface bp-%s" % short, "endpoint %s has it" % long)
 
 
+def test_bridge_and_host_interface_of_one_name_are_refused() -> None:
+    both = topology([LAN0, network("bp-web", "10.1.0.0/16")], [endpoint("web", "10.0.0.2", MACS[0])])
+    refused(both.check, "endpoint web the host interface bp-web", "the bridge of network bp-web has it")
+    topology([LAN0, network("bp-db", "10.1.0.0/16")], [endpoint("web", "10.0.0.2", MACS[0])]).check()
+
+
 def test_bridge_takes_1023_endpoints_and_no_more() -> None:
     def joined(count: int) -> Topology:
         first = int(ip_address("10.0.0.2"))

@@ -190,10 +190,20 @@ def test_option_that_is_not_given_keeps_what_there_is() -> None:
             ["10.9.0.0/16", "10.7.0.1", "not on network lan0"],
         ),
         (
-            {"routes": [{"destination": "fd09::/64", "via": "10.0.0.1"}]},
-            ["fd09::/64", "10.0.0.1", "Choose one that is."],
+            {"network": "dual0", "routes": [{"destination": "fd09::/64", "via": "10.0.1.9"}]},
+            ["fd09::/64", "10.0.1.9", "Choose one that is."],
         ),
-        ({"expose": ["80:80"]}, ["'80:80'", "endpoint web", "no host part"]),
+        (
+            {"routes": [{"destination": "fd09::/64"}]},
+            ["fd09::/64 of endpoint web", "network lan0 has no IPv6 subnet", "Leave the route out."],
+        ),
+        ({"addresses": ["fe80::1%eth0"]}, ["'fe80::1%eth0'", "address of endpoint web"]),
+        ({"nameservers": ["fe80::1%eth0"]}, ["'fe80::1%eth0'", "nameserver of endpoint web"]),
+        (
+            {"network": "dual0", "routes": [{"destination": "fd09::/64", "via": "fd00:1::9%eth0"}]},
+            ["'fd00:1::9%eth0'", "gateway of a route of endpoint web"],
+        ),
+        ({"expose": ["80:80"]}, ["Cannot expose '80:80' of endpoint web", "no host part"]),
         ({"sysctls": {"kernel.hostname": "x"}}, ["'kernel.hostname'", "endpoint web", "below 'net.'"]),
         ({"sysctls": {"net": "1"}}, ["'net'", "endpoint web"]),
         ({"sysctls": {"net/../kernel/panic": "1"}}, ["'net/../kernel/panic'", "endpoint web"]),
@@ -204,6 +214,48 @@ def test_option_that_is_not_given_keeps_what_there_is() -> None:
 )
 def test_wrong_request_is_refused(request_: dict[str, t.Any], parts: list[str]) -> None:
     refused(lambda: want(NETWORKS, **{**WEB, **request_}), *parts)
+
+
+DEFAULT_VIA: dict[str, t.Any] = {"routes": [{"destination": "0.0.0.0/0", "via": "10.0.0.9"}]}
+
+
+def test_second_default_route_is_refused() -> None:
+    parts = ("0.0.0.0/0 of endpoint web by way of 10.0.0.9", "default route already", "'default_route: false'")
+    refused(lambda: want(NETWORKS, **WEB, **DEFAULT_VIA), *parts)
+    refused(lambda: want(NETWORKS, **WEB, **DEFAULT_VIA, default_route=True), *parts)
+    without = want(NETWORKS, **WEB, **DEFAULT_VIA, default_route=False)
+    assert without.endpoints["web"].routes == (Route(ip_network("0.0.0.0/0"), ip_address("10.0.0.9")),)
+    refused(lambda: want(without, name="web", default_route=True), *parts)
+    assert want(without, name="web", default_route=True, routes=[]).endpoints["web"].routes == ()
+
+
+@pytest.mark.parametrize("mode", ["internal", "isolated"])
+def test_default_route_of_its_own_is_the_only_one_in_a_sealed_network(mode: str) -> None:
+    topology = want(decided([{**LAN, "mode": mode}]), **WEB, **DEFAULT_VIA)
+    assert topology.endpoints["web"].routes == (Route(ip_network("0.0.0.0/0"), ip_address("10.0.0.9")),)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(True, "1"), (False, "0"), (1, "1"), ("1", "1"), (4096, "4096"), ("true", "true")]
+)
+def test_sysctl_is_written_as_the_kernel_reads_it(value: object, text: str) -> None:
+    topology = want(NETWORKS, **WEB, sysctls={"net.ipv4.tcp_syncookies": value})
+    assert topology.endpoints["web"].sysctls == (("net.ipv4.tcp_syncookies", text),)
+
+
+def test_one_endpoint_is_asked_for_once() -> None:
+    requests = [WEB, {"name": "db", "network": "lan0"}, {"name": "web", "addresses": ["10.0.0.9"]}]
+    refused(lambda: want_endpoints(NETWORKS, requests), "endpoint web", "it is listed twice", "Make one entry")
+
+
+def test_interface_is_not_renamed() -> None:
+    before = want(NETWORKS, **WEB, interface="ens3")
+    refused(
+        lambda: want(before, name="web", interface="eth0"),
+        "interface of endpoint web from ens3 to eth0",
+        "Remove the endpoint first with state absent.",
+    )
+    assert want(before, name="web", interface="ens3") == want(before, name="web") == before
 
 
 def test_endpoint_does_not_move_to_another_network() -> None:

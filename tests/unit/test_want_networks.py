@@ -14,7 +14,7 @@ from ansible_collections.bridgeport.net.plugins.module_utils._facts import Stati
 from ansible_collections.bridgeport.net.plugins.module_utils._model import Network
 from ansible_collections.bridgeport.net.plugins.module_utils._topology import Topology
 from ansible_collections.bridgeport.net.plugins.module_utils._want_networks import want_networks, without_networks
-from samples import BOTH, DUAL, FACTS, LAN, WEB, decided, on_link, refused
+from samples import BOTH, DUAL, FACTS, LAN, decided, on_link, refused
 
 
 def want(topology: Topology, facts: StaticFacts = FACTS, **request: t.Any) -> Topology:
@@ -108,15 +108,14 @@ def test_gateway_is_kept_for_the_subnets_that_stay() -> None:
         ({"subnets": []}, ["br0", "'subnets' is an empty list", "leave the option out"]),
         ({"subnets": ["10.1.0.1/16"]}, ["10.1.0.1/16", "br0", "10.1.0.0/16"]),
         ({"subnets": ["10.1.0.0"]}, ["10.1.0.0", "prefix length is missing"]),
-        ({"subnets": ["224.0.0.0/24"]}, ["224.0.0.0/24", "it is multicast"]),
-        ({"subnets": ["ff02::/64"]}, ["ff02::/64", "it is multicast"]),
-        ({"subnets": ["127.0.1.0/24"]}, ["127.0.1.0/24", "it is the loopback range"]),
+        ({"subnets": ["10.1.0.0/16", "fe00::/8"]}, ["fe00::/8", "overlaps the link-local range", "Choose a private"]),
         ({"subnets": ["0.0.0.0/0"]}, ["0.0.0.0/0", "it is the whole Internet"]),
         ({"subnets": ["::/0"]}, ["::/0", "it is the whole Internet"]),
         ({"subnets": ["10.1.0.7/32"]}, ["10.1.0.7/32", "room for one address only"]),
         ({"subnets": ["fd00::7/128"]}, ["fd00::7/128", "room for one address only"]),
         ({"subnets": ["10.1.0.0/16", "10.1.5.0/24"]}, ["10.1.5.0/24", "overlaps 10.1.0.0/16"]),
         ({"gateways": ["gateway"]}, ["'gateway'", "gateway of network br0"]),
+        ({"subnets": ["fd00::/64"], "gateways": ["fd00::1%eth0"]}, ["'fd00::1%eth0'", "gateway of network br0"]),
         ({"gateways": ["10.2.0.1"]}, ["10.2.0.1", "outside the subnet 10.1.0.0/16"]),
         ({"gateways": ["fd00::1"]}, ["fd00::1", "outside the subnet 10.1.0.0/16"]),
         ({"gateways": ["10.1.0.0"]}, ["10.1.0.0", "the network address"]),
@@ -141,6 +140,48 @@ def test_gateway_is_kept_for_the_subnets_that_stay() -> None:
 )
 def test_wrong_request_is_refused(request_: dict[str, t.Any], parts: list[str]) -> None:
     refused(lambda: want(Topology(), **{"name": "br0", "subnets": ["10.1.0.0/16"], **request_}), *parts)
+
+
+@pytest.mark.parametrize(
+    ("subnet", "range_"),
+    [
+        ("0.0.0.0/24", "0.0.0.0/8"),
+        ("0.0.0.0/7", "0.0.0.0/8"),
+        ("127.0.1.0/24", "the loopback range"),
+        ("126.0.0.0/7", "the loopback range"),
+        ("169.254.9.0/24", "the link-local range"),
+        ("168.0.0.0/7", "the link-local range"),
+        ("224.0.0.0/24", "the multicast range"),
+        ("192.0.0.0/2", "the multicast range"),
+        ("::/127", "the unspecified address"),
+        ("::/64", "the unspecified address"),
+        ("fe80::/64", "the link-local range"),
+        ("fe00::/8", "the link-local range"),
+        ("ff02::/64", "the multicast range"),
+        ("fe00::/7", "the link-local range"),
+    ],
+)
+def test_subnet_that_overlaps_a_special_range_is_refused(subnet: str, range_: str) -> None:
+    refused(lambda: made(name="br0", subnets=[subnet]), "network br0", subnet, "it overlaps %s" % range_)
+
+
+@pytest.mark.parametrize(
+    "subnet", ["1.0.0.0/8", "126.0.0.0/8", "128.0.0.0/8", "169.253.0.0/16", "fe00::/9", "fd00::/8"]
+)
+def test_neighbour_of_a_special_range_is_accepted(subnet: str) -> None:
+    assert texts(made(name="br0", subnets=[subnet]).subnets) == [subnet]
+
+
+def test_one_network_is_asked_for_once() -> None:
+    requests = [LAN, DUAL, {"name": "lan0", "mtu": 1400}]
+    refused(lambda: want_networks(Topology(), requests, FACTS), "network lan0", "it is listed twice", "Make one entry")
+
+
+def test_default_mtu_that_is_too_small_for_ipv6_is_refused() -> None:
+    facts = StaticFacts(default_mtu=1279)
+    refused(lambda: made(facts, name="br0", subnets=["fd00::/64"]), "br0", "MTU 1279", "from 1280", "'mtu'")
+    assert made(facts, name="br0", subnets=["10.1.0.0/16"]).mtu == 1279
+    assert made(facts, name="br0", subnets=["fd00::/64"], mtu=1280).mtu == 1280
 
 
 @pytest.mark.parametrize(
@@ -183,50 +224,6 @@ def test_own_bridge_on_the_host_is_no_overlap() -> None:
 def test_subnet_that_is_ours_already_is_not_held_against_the_host() -> None:
     before = want(Topology(), name="br0", subnets=["10.1.0.0/16"])
     assert want(before, on_link(("10.1.2.0/24", "eth0")), name="br0", subnets=["10.1.0.0/16"]) == before
-
-
-# Changes under endpoints
-
-
-def test_subnet_with_an_endpoint_in_it_is_not_taken_away() -> None:
-    topology = decided([LAN], [WEB])
-    refused(
-        lambda: want(topology, name="lan0", subnets=["10.5.0.0/24"]),
-        "lan0",
-        "10.5.0.0/24",
-        "endpoint web",
-        "10.0.0.2",
-        "Remove",
-    )
-
-
-def test_address_of_an_endpoint_does_not_become_the_gateway() -> None:
-    topology = decided([LAN], [WEB])
-    refused(lambda: want(topology, name="lan0", gateways=["10.0.0.2"]), "lan0", "endpoint web", "10.0.0.2")
-
-
-def test_subnet_may_be_added_and_widened_under_endpoints() -> None:
-    topology = want(decided([LAN], [WEB]), name="lan0", subnets=["10.0.0.0/16", "fd00::/64"])
-    assert texts(topology.networks["lan0"].gateways) == ["10.0.0.1", "fd00::1"]
-    assert texts(topology.endpoints["web"].addresses) == ["10.0.0.2"]
-
-
-@pytest.mark.parametrize("mode", ["internal", "isolated"])
-def test_network_with_publishes_is_not_sealed(mode: str) -> None:
-    topology = decided([LAN], [WEB], [{"endpoint": "web", "ports": ["80:80"]}])
-    refused(
-        lambda: want(topology, name="lan0", mode=mode),
-        "lan0 %s" % mode,
-        "endpoint web",
-        "published ports",
-        "Remove them first",
-    )
-
-
-@pytest.mark.parametrize("mode", ["routed", "internal", "isolated"])
-def test_masqueraded_network_stays_in_mode_nat(mode: str) -> None:
-    topology = decided([LAN], masquerades=[{"network": "lan0"}])
-    refused(lambda: want(topology, name="lan0", mode=mode), "lan0 %s" % mode, "it is masqueraded", "Remove that first")
 
 
 # Removal

@@ -81,6 +81,24 @@ def test_loopback_can_be_changed_and_the_port_is_kept() -> None:
     assert [(publish.host_port, publish.loopback) for publish in topology.publishes_of("web")] == [(49153, "none")]
 
 
+def test_publish_that_is_there_is_not_made_unreachable() -> None:
+    topology = want(HOST, "127.0.0.1:80:80", "81:81")
+    refused(
+        lambda: want(topology, "127.0.0.1:80:80", loopback="none"),
+        "127.0.0.1:80:80/tcp for endpoint web",
+        "loopback address while its loopback is 'none'",
+    )
+    assert {item.loopback for item in want(topology, "81:81", loopback="none").publishes_of("web")} == {"nat", "none"}
+
+
+@pytest.mark.parametrize("port", ["80:80", "8000-8010:80", "80", "192.0.2.1:80:80"])
+def test_publish_in_a_routed_network_takes_no_host_port(port: str) -> None:
+    topology = decided([{**LAN, "mode": "routed"}], [WEB])
+    after = want(topology, port)
+    assert numbers(after) == [(0, 80, "tcp")]
+    assert want(after, port) == after
+
+
 @pytest.mark.parametrize(
     ("request_", "parts"),
     [
@@ -167,6 +185,10 @@ def test_fixed_source_of_either_family_serves_a_network_of_both() -> None:
             ["an-interface-name", "except_out_interface"],
         ),
         ({"network": "lan0", "to_source": "me"}, ["'me'", "to_source of the masquerade"]),
+        (
+            {"network": "dual0", "to_source": "2001:db8::7%x; flush ruleset"},
+            ["'2001:db8::7%x; flush ruleset'", "to_source of the masquerade"],
+        ),
         (
             {"network": "lan0", "to_source": "2001:db8::7"},
             ["masquerade lan0 to 2001:db8::7", "no IPv6 subnet", "own family"],

@@ -1,0 +1,102 @@
+# Copyright (c) 2026, bridgeport.net contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This file is PRIVATE to the bridgeport.net collection: it may change or go without notice.
+
+"""The administrator's command ``bridgeport``, and what the boot unit runs. The same engine as the modules', no Ansible."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import typing as t
+
+from ._codec import topology_to_json
+from ._engine import Engine, Touched
+from ._errors import BridgeportError
+from ._record import Record
+from ._report import port_table
+
+__all__ = ("main",)
+
+# Exit statuses: as asked for; the host has drifted; it could not be done.
+_CLEAN, _DRIFTED, _FAILED = 0, 1, 2
+
+
+def main(arguments: t.Sequence[str] | None = None) -> int:
+    """Run one subcommand.
+
+    :param arguments: the words behind the command's name.
+    :returns: 0 if the host holds what was asked for, 1 if it has drifted, 2 for an error, which is on standard error.
+    """
+    options = _parser().parse_args(arguments)
+    try:
+        return t.cast(int, options.run(options))
+    except BridgeportError as problem:
+        sys.stderr.write("bridgeport: %s\n" % problem)
+        return _FAILED
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="bridgeport", description="Bridge networking of this host, as its record has it."
+    )
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    for name, run, words in (
+        ("status", _status, "compare the host with its record; exit status 1 if it has drifted"),
+        ("apply", _apply, "bring the host to what its record holds, as at boot"),
+        ("ports", _ports, "show the published ports of each endpoint"),
+    ):
+        command = commands.add_parser(name, help=words, description=words)
+        command.add_argument("--json", action="store_true", help="print JSON")
+        command.set_defaults(run=run)
+    return parser
+
+
+def _show(options: argparse.Namespace, data: dict[str, t.Any], lines: t.Iterable[str]) -> None:
+    text = json.dumps(data, indent=2) if options.json else "\n".join(lines)
+    if text:
+        sys.stdout.write(text + "\n")
+
+
+def _status(options: argparse.Namespace) -> int:
+    found = Engine().inspect()
+    topology = found.topology
+    counts = "%d networks, %d endpoints, %d published ports, rules by %s." % (
+        len(topology.networks),
+        len(topology.endpoints),
+        len(topology.publishes),
+        found.backend,
+    )
+    lines = [counts]
+    if found.interrupted:
+        lines.append("The last run was killed before its end; 'bridgeport apply' completes it.")
+    if found.drift:
+        lines += ["The host has drifted from its record; 'bridgeport apply' would:", *("  " + s for s in found.drift)]
+    else:
+        lines.append("The host holds what was asked for.")
+    data = {
+        **topology_to_json(topology),
+        "drift": found.drift,
+        "interrupted": found.interrupted,
+        "backend": found.backend,
+    }
+    _show(options, data, lines)
+    return _DRIFTED if found.drift or found.interrupted else _CLEAN
+
+
+def _apply(options: argparse.Namespace) -> int:
+    outcome = Engine().run(lambda topology, _facts: topology, Touched(everything=True), check=False)
+    _show(options, {"changed": outcome.changed, "actions": outcome.actions}, outcome.actions)
+    return _CLEAN
+
+
+def _ports(options: argparse.Namespace) -> int:
+    record = Record()
+    with record.locked(create=False):
+        record.read()
+    table = port_table(record.pending or record.topology)
+    _show(options, table, ("%s: %s" % (name, line) for name, lines in table.items() for line in lines))
+    return _CLEAN

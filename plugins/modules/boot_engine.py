@@ -1,0 +1,119 @@
+#!/usr/bin/python
+# Copyright (c) 2026, bridgeport.net contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: boot_engine
+short_description: Install the engine that restores the topology at boot
+version_added: 0.1.0
+author: bridgeport.net contributors (@bridgeport-net)
+description:
+  - Installs the command C(bridgeport), which is this collection's own engine in one file. It needs Python, pyroute2 and
+    nftables on the managed host, and no Ansible.
+  - C(bridgeport apply) brings the host to what its record holds, C(bridgeport status) tells how it has drifted, and
+    C(bridgeport ports) shows the published ports.
+  - The role C(bridgeport.net.host) calls this module and sets up the systemd unit that runs the command at boot.
+extends_documentation_fragment:
+  - bridgeport.net._attributes
+  - bridgeport.net._attributes.writing
+options:
+  command:
+    description:
+      - Where the command is put.
+    type: str
+    default: /usr/local/sbin/bridgeport
+seealso:
+  - module: bridgeport.net.topology_info
+"""
+
+EXAMPLES = r"""
+---
+- name: Install the command
+  bridgeport.net.boot_engine:
+
+- name: Remove it
+  bridgeport.net.boot_engine:
+    state: absent
+"""
+
+RETURN = r"""
+actions:
+  description: What the run did, or in check mode would do, one sentence for each change.
+  returned: success
+  type: list
+  elements: str
+  sample: ["Install the command /usr/local/sbin/bridgeport."]
+"""
+
+import hashlib
+import os
+import sys
+import tempfile
+import typing as t
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.bridgeport.net.plugins.module_utils._ansible import leave_with, state_option
+from ansible_collections.bridgeport.net.plugins.module_utils._archive import build_archive
+from ansible_collections.bridgeport.net.plugins.module_utils._netlink import require_pyroute2
+
+MODE = 0o755
+
+
+def present(path: str) -> bytes | None:
+    """The file's content, None where it is missing or not executable."""
+    try:
+        with open(path, "rb") as file:
+            content = file.read()
+            return content if os.fstat(file.fileno()).st_mode & 0o777 == MODE else None
+    except OSError:
+        return None
+
+
+def describe(content: bytes | None) -> str:
+    """A word for the diff: the content itself is of no use to a reader."""
+    return "absent" if content is None else "sha256:" + hashlib.sha256(content).hexdigest()
+
+
+def work(module: AnsibleModule) -> dict[str, t.Any]:
+    """Install or remove the command; returns the module's result."""
+    path = module.params["command"]
+    there = present(path)
+    wanted = None
+    if module.params["state"] == "present":
+        require_pyroute2()
+        wanted = build_archive(sys.executable)
+    changed = there != wanted if wanted is not None else os.path.lexists(path)
+    actions = []
+    if changed:
+        actions.append("%s the command %s." % ("Remove" if wanted is None else "Install", path))
+        if not module.check_mode:
+            write(module, path, wanted)
+    diff = {"before": {path: describe(there)}, "after": {path: describe(wanted)}} if changed else {}
+    return {"changed": changed, "actions": actions, "diff": diff}
+
+
+def write(module: AnsibleModule, path: str, content: bytes | None) -> None:
+    """Put the file in place whole, or remove it."""
+    if content is None:
+        os.unlink(path)
+        return
+    with tempfile.NamedTemporaryFile(dir=module.tmpdir, delete=False) as file:
+        file.write(content)
+    os.chmod(file.name, MODE)
+    module.atomic_move(file.name, path)
+    os.chmod(path, MODE)
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={"command": {"type": "str", "default": "/usr/local/sbin/bridgeport"}, "state": state_option()},
+        supports_check_mode=True,
+    )
+    leave_with(module, lambda: work(module))
+
+
+if __name__ == "__main__":
+    main()
