@@ -4,7 +4,7 @@
 
 # This file is PRIVATE to the bridgeport.net collection: it may change or go without notice.
 
-"""The administrator's command ``bridgeport``, and what the boot unit runs. The same engine as the modules', no Ansible."""
+"""The administrator's command ``bridgeport``, and what the boot unit runs: the modules' engine without Ansible."""
 
 from __future__ import annotations
 

@@ -9,10 +9,20 @@
 from __future__ import annotations
 
 import typing as t
-from ipaddress import ip_address, ip_network
 
 from ._errors import RecordError
-from ._model import MODES, Endpoint, Masquerade, Network, Publish, Route
+from ._model import (
+    LOOPBACKS,
+    MODES,
+    PROTOCOLS,
+    Endpoint,
+    Masquerade,
+    Network,
+    Publish,
+    Route,
+    plain_address,
+    plain_subnet,
+)
 from ._topology import Topology
 
 __all__ = (
@@ -137,12 +147,12 @@ def _check_references(topology: Topology) -> None:
 def _network(item: Json) -> Network:
     return Network(
         name=str(item["name"]),
-        subnets=tuple(ip_network(text) for text in item["subnets"]),
-        gateways=tuple(ip_address(text) for text in item["gateways"]),
-        allocate_from=tuple(ip_network(text) for text in item["allocate_from"]),
-        mode=_mode(item["mode"]),
+        subnets=tuple(plain_subnet(text) for text in item["subnets"]),
+        gateways=tuple(plain_address(text) for text in item["gateways"]),
+        allocate_from=tuple(plain_subnet(text) for text in item["allocate_from"]),
+        mode=_one_of(MODES, item["mode"]),
         icc=_boolean(item["icc"]),
-        mtu=int(item["mtu"]),
+        mtu=_number(item["mtu"]),
         mac=str(item["mac"]),
         trusted_interfaces=tuple(map(str, item["trusted_interfaces"])),
     )
@@ -152,12 +162,12 @@ def _endpoint(item: Json) -> Endpoint:
     return Endpoint(
         name=str(item["name"]),
         network=str(item["network"]),
-        addresses=tuple(ip_address(text) for text in item["addresses"]),
+        addresses=tuple(plain_address(text) for text in item["addresses"]),
         mac=str(item["mac"]),
         interface=str(item["interface"]),
         default_route=_boolean(item["default_route"]),
         routes=tuple(
-            Route(ip_network(route["destination"]), None if route["via"] is None else ip_address(route["via"]))
+            Route(plain_subnet(route["destination"]), None if route["via"] is None else plain_address(route["via"]))
             for route in item["routes"]
         ),
         expose=tuple(_exposed(text) for text in item["expose"]),
@@ -168,10 +178,16 @@ def _endpoint(item: Json) -> Endpoint:
     )
 
 
-def _mode(value: t.Any) -> str:
-    if value not in MODES:
-        raise ValueError("%r is not a mode" % (value,))
+def _one_of(words: t.Sequence[str], value: t.Any) -> str:
+    if value not in words:
+        raise ValueError("%r is none of %s" % (value, ", ".join(words)))
     return str(value)
+
+
+def _number(value: t.Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError("%r is not a whole number" % (value,))
+    return value
 
 
 def _boolean(value: t.Any) -> bool:
@@ -189,13 +205,13 @@ def _publish(item: Json) -> Publish:
     first, last = item["asked"]
     return Publish(
         str(item["endpoint"]),
-        int(item["endpoint_port"]),
-        str(item["protocol"]),
+        _number(item["endpoint_port"]),
+        _one_of(PROTOCOLS, item["protocol"]),
         str(item["host_address"]),
-        int(first),
-        int(last),
-        int(item["host_port"]),
-        str(item["loopback"]),
+        _number(first),
+        _number(last),
+        _number(item["host_port"]),
+        _one_of(LOOPBACKS, item["loopback"]),
         tuple(map(str, item["sources"])),
     )
 
@@ -204,7 +220,7 @@ def _masquerade(item: Json) -> Masquerade:
     source, to_source = item.get("source"), item.get("to_source")
     return Masquerade(
         network=str(item.get("network") or ""),
-        source=ip_network(source) if source else None,
+        source=plain_subnet(source) if source else None,
         except_out_interface=str(item.get("except_out_interface") or ""),
-        to_source=ip_address(to_source) if to_source else None,
+        to_source=plain_address(to_source) if to_source else None,
     )

@@ -129,8 +129,14 @@ def family_problem(publish: Publish, endpoint: Endpoint, network: Network) -> st
             return "the kernel cannot translate ::1, so only a proxy could serve it, and this release has none"
         if address.is_loopback and publish.loopback == "none":
             return "it is published on a loopback address while its loopback is 'none', so nobody could reach it"
-        if address.is_multicast or address.is_link_local:
-            return "%s is a %s address" % (address, "multicast" if address.is_multicast else "link-local")
+        kinds = (
+            ("multicast", address.is_multicast),
+            ("link-local", address.is_link_local),
+            ("reserved", address.version == 4 and address.is_reserved),
+        )
+        for words, matches in kinds:
+            if matches:
+                return "%s is a %s address" % (address, words)
     return None
 
 

@@ -23,6 +23,7 @@ __all__ = (
     "exhausted",
     "first_host",
     "free_addresses",
+    "gateway_problem",
     "pick_subnet",
 )
 
@@ -73,21 +74,24 @@ def _unusable(address: Address, subnet: Subnet) -> str | None:
     return None
 
 
+def gateway_problem(subnet: Subnet, gateway: Address) -> str | None:
+    """Say why a gateway cannot stand on the bridge, or None if it can."""
+    if gateway.version != subnet.version or gateway not in subnet:
+        return "it is outside the subnet %s" % subnet
+    reason = _unusable(gateway, subnet)
+    return None if reason is None else "it is %s of %s" % (reason, subnet)
+
+
 def check_gateway(network: str, subnet: Subnet, gateway: Address) -> None:
     """Check that a gateway can stand on the bridge.
 
     :raises InputError: outside the subnet, or an address that no interface can have.
     """
-    if gateway.version != subnet.version or gateway not in subnet:
+    problem = gateway_problem(subnet, gateway)
+    if problem:
         raise InputError(
-            "Cannot give network %s the gateway %s: it is outside the subnet %s. Choose an address inside it, "
-            "or leave it out." % (network, gateway, subnet)
-        )
-    reason = _unusable(gateway, subnet)
-    if reason:
-        raise InputError(
-            "Cannot give network %s the gateway %s: it is %s of %s. Choose another address inside it, or leave it out."
-            % (network, gateway, reason, subnet)
+            "Cannot give network %s the gateway %s: %s. Choose an address inside it, or leave it out."
+            % (network, gateway, problem)
         )
 
 

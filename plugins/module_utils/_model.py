@@ -42,6 +42,8 @@ __all__ = (
     "parse_address",
     "parse_mac",
     "parse_subnet",
+    "plain_address",
+    "plain_subnet",
     "valid_endpoint_name",
     "valid_interface_name",
 )
@@ -97,6 +99,26 @@ def _valid_name(name: str, what: str) -> str:
     return name
 
 
+def plain_address(text: str) -> Address:
+    """Read an address as it was written down by us.
+
+    :raises ValueError: it is none, or has a zone, which would reach the rules as it stands.
+    """
+    if "%" in text:
+        raise ValueError("the zone has no meaning here")
+    return ip_address(text)
+
+
+def plain_subnet(text: str) -> Subnet:
+    """Read a subnet as it was written down by us.
+
+    :raises ValueError: it is none, or has a zone, which would reach the rules as it stands.
+    """
+    if "%" in text:
+        raise ValueError("the zone has no meaning here")
+    return ip_network(text)
+
+
 def parse_address(text: str, what: str) -> Address:
     """Parse an IPv4 or IPv6 address; an IPv4-mapped IPv6 address becomes the IPv4 address.
 
@@ -104,8 +126,7 @@ def parse_address(text: str, what: str) -> Address:
     :raises InputError: not an address.
     """
     try:
-        # A zone as in fe80::1%eth0 has no meaning for a rule or for another host.
-        address = ip_address("" if "%" in text else text)
+        address = plain_address(text)
     except ValueError:
         raise InputError(
             "Cannot use %r as the %s: it is not an IPv4 or IPv6 address. Give an address such as 192.0.2.10 or "
@@ -126,10 +147,10 @@ def parse_subnet(text: str, what: str) -> Subnet:
             "Cannot use %r as the %s: the prefix length is missing. Write it as in 172.17.0.0/16." % (text, what)
         )
     try:
-        return ip_network(text)
+        return plain_subnet(text)
     except ValueError as problem:
         try:
-            meant = ip_network(text, strict=False)
+            meant = ip_network("" if "%" in text else text, strict=False)
         except ValueError:
             raise InputError(
                 "Cannot use %r as the %s: it is not an IPv4 or IPv6 subnet (%s). Write it as in 172.17.0.0/16."

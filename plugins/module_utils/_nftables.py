@@ -19,7 +19,8 @@ import re
 import typing as t
 
 from ._errors import DependencyError, KernelError
-from ._nft_table import FAMILY, TABLE, Table, parse_table, transaction
+from ._nft_listing import parse_table
+from ._nft_table import FAMILY, TABLE, Table, transaction
 
 __all__ = ("apply_tables", "read_tables", "require_nftables")
 

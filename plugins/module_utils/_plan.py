@@ -14,7 +14,7 @@ deleted comes last, so that nothing is lost if an earlier step fails.
 from __future__ import annotations
 
 import typing as t
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ._changes import (
     AddAddress,
@@ -33,7 +33,8 @@ from ._changes import (
 )
 from ._errors import StateError
 from ._model import Endpoint, Network
-from ._nft_table import Table, drift, render_table, same
+from ._nft_render import render_table
+from ._nft_table import Table, drift, same
 from ._ruleset import rules_of
 from ._state import (
     BridgeState,
@@ -165,11 +166,24 @@ class _Planner:
         yield from _link_changes(subject, "", link, {"up": True})
 
     def _rejoin(self, network: Network) -> t.Iterator[Change]:
-        """Ports that lost their bridge: their services still run, so they are put back, not made anew."""
-        for endpoint in self.before.endpoints_of(network.name):
-            link = self.seen.links.get(endpoint.host_interface)
-            if link is not None and not link.master and endpoint.name in self.after.endpoints:
-                yield SetLink(("endpoints", endpoint.name), "", link.name, "master", None, network.name)
+        """Ports that lost their bridge: their services still run, so they are put back, not made anew.
+
+        A port that joins a bridge begins without the settings that it had on the other.
+        """
+        for endpoint in self.after.endpoints_of(network.name):
+            wanted = endpoint_state(self.after, endpoint)
+            link = self.seen.links.get(wanted.host_interface)
+            known = endpoint.name in self.before.endpoints
+            if link is None or not _is_ours(link, "veth", wanted.alias, known):
+                continue
+            subject = ("endpoints", endpoint.name)
+            yield SetLink(subject, "", link.name, "master", self._master(link), network.name)
+            yield SetLink(subject, "", link.name, "hairpin", False, True)
+            if wanted.isolated:
+                yield SetLink(subject, "", link.name, "isolated", False, True)
+
+    def _master(self, link: Link) -> str | None:
+        return next((name for name, item in self.seen.links.items() if item.index == link.master), None)
 
     # Endpoints
 
@@ -199,20 +213,15 @@ class _Planner:
         yield from self._inside(subject, wanted, inside)
 
     def _host_end(self, subject: tuple[str, str], wanted: EndpointState, link: Link) -> t.Iterator[Change]:
+        settings: dict[str, t.Any] = {"mac": wanted.host_mac, "mtu": wanted.mtu, "alias": wanted.alias}
         bridge = self.seen.links.get(wanted.bridge)
         # A bridge that this plan creates takes its ports back itself.
-        if bridge is not None and link.master != bridge.index:
-            other = next((name for name, item in self.seen.links.items() if item.index == link.master), None)
-            yield SetLink(subject, "", link.name, "master", other, wanted.bridge)
-        settings = {
-            "mac": wanted.host_mac,
-            "mtu": wanted.mtu,
-            "alias": wanted.alias,
-            "hairpin": True,
-            "isolated": wanted.isolated,
-            "up": True,
-        }
-        yield from _link_changes(subject, "", link, settings)
+        if bridge is not None:
+            settings.update(hairpin=True, isolated=wanted.isolated)
+            if link.master != bridge.index:
+                yield SetLink(subject, "", link.name, "master", self._master(link), wanted.bridge)
+                link = replace(link, hairpin=False, isolated=False)
+        yield from _link_changes(subject, "", link, {**settings, "up": True})
 
     def _inside(self, subject: tuple[str, str], wanted: EndpointState, inside: Inside) -> t.Iterator[Change]:
         name, interface = wanted.name, wanted.interface

@@ -35,17 +35,25 @@ class PortFields(t.NamedTuple):
     protocol: str
 
 
+class _Asking(t.NamedTuple):
+    """What is being attempted, in words with places for the specification and the endpoint: for error messages."""
+
+    words: str
+    owner: str
+
+
 def port_fields(spec: object, owner: str) -> PortFields:
     """Read one specification: a string in Docker's grammar, a number, or a dictionary.
 
     :param owner: the endpoint's name, for error messages.
     :raises InputError: one full sentence naming the specification and what is wrong with it.
     """
+    asking = _Asking("publish %r for endpoint %s", owner)
     if isinstance(spec, dict):
-        fields = _from_dictionary(spec, owner)
+        fields = _from_dictionary(spec, asking)
     else:
-        fields = _from_text(str(spec).strip(), owner)
-    _check_lengths(fields, spec, owner)
+        fields = _from_text(str(spec).strip(), asking)
+    _check_lengths(fields, spec, asking)
     return fields
 
 
@@ -66,16 +74,14 @@ def parse_exposed(specs: t.Iterable[object], owner: str) -> tuple[tuple[int, str
 
     :raises InputError: a specification is wrong or names a host port.
     """
+    asking = _Asking("expose %r of endpoint %s", owner)
     exposed: set[tuple[int, str]] = set()
     for spec in specs:
         text = str(spec).strip()
-        body, protocol = _split_protocol(text, text, owner)
+        body, protocol = _split_protocol(text, text, asking)
         if ":" in body:
-            raise InputError(
-                "Cannot expose %r of endpoint %s: an exposed port has no host part. Write PORT[-LAST][/tcp|udp|sctp]."
-                % (text, owner)
-            )
-        first, last = _parse_range(body, text, owner)
+            raise _wrong(text, asking, "an exposed port has no host part", "Write PORT[-LAST][/tcp|udp|sctp].")
+        first, last = _parse_range(body, text, asking)
         exposed.update((port, protocol) for port in range(first, last + 1))
     return tuple(sorted(exposed))
 
@@ -92,107 +98,107 @@ def _expand(fields: PortFields, endpoint: str, loopback: str, sources: tuple[str
         )
 
 
-def _from_text(text: str, owner: str) -> PortFields:
-    body, protocol = _split_protocol(text, text, owner)
+def _from_text(text: str, asking: _Asking) -> PortFields:
+    body, protocol = _split_protocol(text, text, asking)
     address, host, port = "", "", body
     if body.startswith("["):
         bracketed, closed, rest = body[1:].partition("]")
         if not closed or not rest.startswith(":"):
-            raise _wrong(text, owner, "the bracket of the IPv6 address is not closed and followed by a colon", _HINT)
+            raise _wrong(text, asking, "the bracket of the IPv6 address is not closed and followed by a colon", _HINT)
         address = bracketed
         host, colon, port = rest[1:].rpartition(":")
         if not colon:
-            raise _wrong(text, owner, "a host address needs a host port, or an empty one, behind it", _HINT)
-        address = _parse_host_address(address, text, owner)
+            raise _wrong(text, asking, "a host address needs a host port, or an empty one, behind it", _HINT)
+        address = _parse_host_address(address, text, asking)
     elif ":" in body:
         head, _colon, port = body.rpartition(":")
         address, colon, host = head.rpartition(":")
         if ":" in address:
-            raise _wrong(text, owner, "an IPv6 address needs brackets", _HINT)
+            raise _wrong(text, asking, "an IPv6 address needs brackets", _HINT)
         if colon or address:
-            address = _parse_host_address(address, text, owner)
+            address = _parse_host_address(address, text, asking)
     return PortFields(
         address,
-        _parse_range(host, text, owner) if host else (0, 0),
-        _parse_range(port, text, owner),
+        _parse_range(host, text, asking) if host else (0, 0),
+        _parse_range(port, text, asking),
         protocol,
     )
 
 
-def _from_dictionary(spec: dict[t.Any, t.Any], owner: str) -> PortFields:
+def _from_dictionary(spec: dict[t.Any, t.Any], asking: _Asking) -> PortFields:
     unknown = sorted(str(key) for key in set(spec) - {"host_address", "host_port", "port", "protocol"})
     if unknown:
         raise _wrong(
-            spec, owner, "it has unknown keys: %s" % ", ".join(unknown), "Use host_address, host_port, port, protocol."
+            spec, asking, "it has unknown keys: %s" % ", ".join(unknown), "Use host_address, host_port, port, protocol."
         )
     if spec.get("port") in (None, ""):
-        raise _wrong(spec, owner, "the endpoint's port is missing", "Give it as 'port'.")
+        raise _wrong(spec, asking, "the endpoint's port is missing", "Give it as 'port'.")
     address = str(spec.get("host_address") or "")
     host = spec.get("host_port")
     return PortFields(
-        _parse_host_address(address.strip("[]"), spec, owner) if address else "",
-        (0, 0) if host in (None, "") else _parse_range(str(host), spec, owner),
-        _parse_range(str(spec["port"]), spec, owner),
-        _parse_protocol(str(spec.get("protocol") or "tcp"), spec, owner),
+        _parse_host_address(address.strip("[]"), spec, asking) if address else "",
+        (0, 0) if host in (None, "") else _parse_range(str(host), spec, asking),
+        _parse_range(str(spec["port"]), spec, asking),
+        _parse_protocol(str(spec.get("protocol") or "tcp"), spec, asking),
     )
 
 
-def _split_protocol(body: str, spec: object, owner: str) -> tuple[str, str]:
+def _split_protocol(body: str, spec: object, asking: _Asking) -> tuple[str, str]:
     port, slash, protocol = body.partition("/")
-    return port, _parse_protocol(protocol if slash and protocol else "tcp", spec, owner)
+    return port, _parse_protocol(protocol if slash and protocol else "tcp", spec, asking)
 
 
-def _parse_protocol(text: str, spec: object, owner: str) -> str:
+def _parse_protocol(text: str, spec: object, asking: _Asking) -> str:
     protocol = text.lower()
     if protocol not in PROTOCOLS:
-        raise _wrong(spec, owner, "%r is not a protocol that can be published" % text, "Use tcp, udp or sctp.")
+        raise _wrong(spec, asking, "%r is not a protocol that can be published" % text, "Use tcp, udp or sctp.")
     return protocol
 
 
-def _parse_host_address(text: str, spec: object, owner: str) -> str:
+def _parse_host_address(text: str, spec: object, asking: _Asking) -> str:
     if not text:
-        raise _wrong(spec, owner, "the host address is empty", _HINT)
+        raise _wrong(spec, asking, "the host address is empty", _HINT)
     try:
         return str(parse_address(text, "host address"))
     except InputError:
         raise _wrong(
             spec,
-            owner,
+            asking,
             "%r is not an IPv4 address, nor an IPv6 address in brackets" % text,
             "Give an address of the host, not a name, or leave it out to publish on all of them.",
         ) from None
 
 
-def _parse_range(text: str, spec: object, owner: str) -> tuple[int, int]:
+def _parse_range(text: str, spec: object, asking: _Asking) -> tuple[int, int]:
     first, dash, last = text.partition("-")
-    begin = _parse_number(first, spec, owner)
-    end = _parse_number(last, spec, owner) if dash else begin
+    begin = _parse_number(first, spec, asking)
+    end = _parse_number(last, spec, asking) if dash else begin
     if end < begin:
-        raise _wrong(spec, owner, "the range %s runs backwards" % text, "Write the lower port first.")
+        raise _wrong(spec, asking, "the range %s runs backwards" % text, "Write the lower port first.")
     return begin, end
 
 
-def _parse_number(text: str, spec: object, owner: str) -> int:
+def _parse_number(text: str, spec: object, asking: _Asking) -> int:
     if not (text.isascii() and text.isdigit()) or len(text) > 9:
-        raise _wrong(spec, owner, "%r is not a port number" % text, _HINT)
+        raise _wrong(spec, asking, "%r is not a port number" % text, _HINT)
     number = int(text)
     if not 1 <= number <= _HIGHEST_PORT:
-        raise _wrong(spec, owner, "port %d does not exist" % number, "Ports go from 1 to %d." % _HIGHEST_PORT)
+        raise _wrong(spec, asking, "port %d does not exist" % number, "Ports go from 1 to %d." % _HIGHEST_PORT)
     return number
 
 
-def _check_lengths(fields: PortFields, spec: object, owner: str) -> None:
+def _check_lengths(fields: PortFields, spec: object, asking: _Asking) -> None:
     wanted = fields.endpoint[1] - fields.endpoint[0] + 1
     offered = fields.host[1] - fields.host[0] + 1
     if fields.host == (0, 0) or wanted == offered or wanted == 1:
         return
     raise _wrong(
         spec,
-        owner,
+        asking,
         "%d host ports cannot be matched with %d endpoint ports" % (offered, wanted),
         "Make both ranges equally long, or give one endpoint port and a range to pick its host port from.",
     )
 
 
-def _wrong(spec: object, owner: str, problem: str, remedy: str) -> InputError:
-    return InputError("Cannot publish %r for endpoint %s: %s. %s" % (spec, owner, problem, remedy))
+def _wrong(spec: object, asking: _Asking, problem: str, remedy: str) -> InputError:
+    return InputError("Cannot %s: %s. %s" % (asking.words % (spec, asking.owner), problem, remedy))

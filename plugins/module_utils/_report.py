@@ -39,7 +39,8 @@ def port_table(topology: Topology) -> dict[str, list[str]]:
 
 def actions_of(before: Topology, after: Topology, changes: t.Sequence[Change]) -> list[str]:
     """One sentence for each change, those of the topology itself included."""
-    sentences = list(_publish_sentences(before, after))
+    # In a routed network several publishes can open one and the same port.
+    sentences = list(dict.fromkeys(_publish_sentences(before, after)))
     sentences += _masquerade_sentences(before, after)
     mentioned = {change.subject for change in changes}
     sentences += _silent_sentences(before, after, mentioned)
@@ -73,6 +74,7 @@ def _publish_sentences(before: Topology, after: Topology) -> t.Iterator[str]:
     for verb, publishes in (("Unpublish", gone), ("Publish", new)):
         for run in _runs(publishes):
             yield "%s %s." % (verb, _run_words(run))
+    changed: dict[str, list[Publish]] = {}
     for key, publish in after.publishes.items():
         was = before.publishes.get(key)
         if was is not None and was != publish:
@@ -82,7 +84,10 @@ def _publish_sentences(before: Topology, after: Topology) -> t.Iterator[str]:
                 for n in names
                 if getattr(was, n) != getattr(publish, n)
             ]
-            yield "Change %s: %s." % (_run_words([publish]), "; ".join(words))
+            changed.setdefault("; ".join(words), []).append(publish)
+    for what, publishes in changed.items():
+        for run in _runs(publishes):
+            yield "Change %s: %s." % (_run_words(run), what)
 
 
 def _runs(publishes: t.Iterable[Publish]) -> t.Iterator[list[Publish]]:

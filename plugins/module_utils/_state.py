@@ -12,6 +12,7 @@ import typing as t
 from dataclasses import dataclass, field
 from ipaddress import IPv4Interface, IPv6Interface, ip_interface, ip_network
 
+from ._hostports import versions_of
 from ._model import Address, Endpoint, Network, Subnet, derived_mac
 from ._nft_table import Table
 from ._topology import Topology
@@ -160,6 +161,7 @@ def _serves_loopback(topology: Topology, network: Network) -> bool:
         publish.loopback == "nat"
         and (publish.host_address in ("", "0.0.0.0") or publish.host_address.startswith("127."))
         and topology.endpoints[publish.endpoint].network == network.name
+        and 4 in versions_of(publish, topology.endpoints[publish.endpoint])
         for publish in topology.publishes.values()
     )
 

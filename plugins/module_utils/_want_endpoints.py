@@ -159,8 +159,8 @@ def _routes(
     for route in routes:
         if route.destination.prefixlen == 0 and default_route and not network.sealed:
             raise InputError(
-                "Cannot route %s of endpoint %s by way of %s: its network's gateway is the default route already. "
-                "Set 'default_route: false' as well." % (route.destination, name, route.via)
+                "Cannot route %s of endpoint %s: its network's gateway is the default route already. "
+                "Set 'default_route: false' as well." % (route.destination, name)
             )
     return routes
 
@@ -191,6 +191,8 @@ def _sysctls(name: str, asked: t.Mapping[str, t.Any]) -> tuple[tuple[str, str], 
                 "Cannot set sysctl %r in endpoint %s: only the settings below 'net.' belong to a network namespace. "
                 "Set the others on the host." % (key, name)
             )
+        if value is None:
+            raise InputError("Cannot set sysctl %s in endpoint %s: it has no value. Give one." % (key, name))
         settled[key.replace("/", ".")] = str(int(value) if isinstance(value, bool) else value)
     return tuple(sorted(settled.items()))
 

@@ -16,7 +16,7 @@ from ipaddress import ip_network
 
 from ._errors import InputError
 from ._facts import HostFacts
-from ._ipam import address_problem, check_gateway, first_host, pick_subnet
+from ._ipam import address_problem, check_gateway, first_host, gateway_problem, pick_subnet
 from ._model import Address, Network, Subnet, derived_mac, parse_address, parse_mac, parse_subnet, valid_interface_name
 from ._topology import Topology
 
@@ -32,8 +32,9 @@ _SPECIAL: tuple[tuple[Subnet, str], ...] = (
     (ip_network("127.0.0.0/8"), "it overlaps the loopback range"),
     (ip_network("169.254.0.0/16"), "it overlaps the link-local range"),
     (ip_network("224.0.0.0/4"), "it overlaps the multicast range"),
+    (ip_network("240.0.0.0/4"), "it overlaps the reserved range"),
     (ip_network("::/128"), "it overlaps the unspecified address"),
-    (ip_network("::1/128"), "it overlaps the loopback range"),
+    (ip_network("::ffff:0:0/96"), "it overlaps the range of IPv4-mapped addresses"),
     (ip_network("fe80::/10"), "it overlaps the link-local range"),
     (ip_network("ff00::/8"), "it overlaps the multicast range"),
 )
@@ -75,11 +76,12 @@ def want_networks(
     :raises InputError: a request is wrong, or contradicts the rest of the topology.
     """
     once("network", [request["name"] for request in requests])
+    surroundings = _Surroundings({request["name"] for request in requests}, set(topology.networks))
     if prune:
         named = {request["name"] for request in requests}
         topology = without_networks(topology, [name for name in topology.networks if name not in named])
     for request in requests:
-        network = _want_network(topology, request, facts)
+        network = _want_network(topology, request, facts, surroundings)
         topology = topology.with_(networks={**topology.networks, network.name: network})
     topology.check()
     return topology
@@ -111,10 +113,20 @@ def _listed(names: t.Sequence[str]) -> str:
     return shown if len(names) <= 5 else "%s and %d more" % (shown, len(names) - 5)
 
 
-def _want_network(topology: Topology, request: t.Mapping[str, t.Any], facts: HostFacts) -> Network:
+class _Surroundings(t.NamedTuple):
+    """The networks that one call asks for, which are compared when all are settled; and those that were there before,
+    whose on-link routes are no strangers."""
+
+    asked: set[str]
+    known: set[str]
+
+
+def _want_network(
+    topology: Topology, request: t.Mapping[str, t.Any], facts: HostFacts, surroundings: _Surroundings
+) -> Network:
     name = valid_interface_name(request["name"], "network")
     before = topology.networks.get(name)
-    subnets = _subnets(topology, name, request.get("subnets"), before, facts)
+    subnets = _subnets(topology, name, request.get("subnets"), facts, surroundings)
     mode = request.get("mode") or (before.mode if before else "nat")
     network = Network(
         name=name,
@@ -136,8 +148,9 @@ def _given(value: t.Any, otherwise: t.Any) -> t.Any:
 
 
 def _subnets(
-    topology: Topology, name: str, asked: t.Sequence[str] | None, before: Network | None, facts: HostFacts
+    topology: Topology, name: str, asked: t.Sequence[str] | None, facts: HostFacts, surroundings: _Surroundings
 ) -> tuple[Subnet, ...]:
+    before = topology.networks.get(name)
     if asked is None:
         if before:
             return before.subnets
@@ -151,7 +164,7 @@ def _subnets(
     for subnet in subnets:
         _check_subnet(name, subnet)
         if before is None or subnet not in before.subnets:
-            _check_free(topology, name, subnet, facts)
+            _check_free(topology, name, subnet, facts, surroundings)
     return subnets
 
 
@@ -170,17 +183,16 @@ def _check_subnet(name: str, subnet: Subnet) -> None:
         )
 
 
-def _check_free(topology: Topology, name: str, subnet: Subnet, facts: HostFacts) -> None:
+def _check_free(topology: Topology, name: str, subnet: Subnet, facts: HostFacts, surroundings: _Surroundings) -> None:
     for other in topology.networks.values():
         for taken in other.subnets:
-            if other.name != name and taken.version == subnet.version and taken.overlaps(subnet):
+            if other.name not in surroundings.asked and taken.version == subnet.version and taken.overlaps(subnet):
                 raise InputError(
                     "Cannot give network %s the subnet %s: it overlaps %s of network %s. Choose a subnet that is free."
                     % (name, subnet, taken, other.name)
                 )
     for route, interface in facts.on_link():
-        # Networks of ours were compared by their subnets above.
-        ours = interface in topology.networks or interface == name
+        ours = interface in surroundings.known or interface in surroundings.asked
         if not ours and route.version == subnet.version and route.overlaps(subnet):
             raise InputError(
                 "Cannot give network %s the subnet %s: it overlaps %s, which this host has on interface %s. "
@@ -195,21 +207,25 @@ def _gateways(
     chosen: dict[Subnet, Address] = {}
     if asked is None:
         if before:
-            chosen = {subnet: gateway for subnet, gateway in zip(before.subnets, before.gateways) if subnet in subnets}
+            for subnet in subnets:
+                for gateway in before.gateways:
+                    if gateway.version == subnet.version and gateway in subnet and not gateway_problem(subnet, gateway):
+                        chosen.setdefault(subnet, gateway)
     else:
         for text in asked:
             gateway = parse_address(text, "gateway of network %s" % name)
-            subnet = next((s for s in subnets if s.version == gateway.version and gateway in s), None)
-            if subnet is None:
+            holding = [s for s in subnets if s.version == gateway.version and gateway in s]
+            if not holding:
                 check_gateway(name, next((s for s in subnets if s.version == gateway.version), subnets[0]), gateway)
-            elif subnet in chosen:
+                continue
+            subnet = holding[0]
+            if subnet in chosen:
                 raise InputError(
                     "Cannot give network %s the gateway %s: %s is already the gateway of %s. Give one for each subnet."
                     % (name, gateway, chosen[subnet], subnet)
                 )
-            else:
-                check_gateway(name, subnet, gateway)
-                chosen[subnet] = gateway
+            check_gateway(name, subnet, gateway)
+            chosen[subnet] = gateway
     return tuple(chosen.get(subnet) or first_host(subnet) for subnet in subnets)
 
 
@@ -270,6 +286,11 @@ def _check_joined(topology: Topology, network: Network, before: Network | None) 
                 raise InputError(
                     "%s: endpoint %s has a route via %s, which would be outside it. Change the endpoint's routes first."
                     % (attempt, endpoint.name, route.via)
+                )
+            if route.destination.prefixlen == 0 and endpoint.default_route and not network.sealed:
+                raise InputError(
+                    "Cannot make network %s %s: endpoint %s has a default route of its own beside the gateway. "
+                    "Set 'default_route: false' for it first." % (network.name, network.mode, endpoint.name)
                 )
         if before is not None and before.mode != network.mode and topology.publishes_of(endpoint.name):
             raise InputError(

@@ -91,7 +91,14 @@ def run_site(lab: Lab) -> int:
     """Run the site playbook on the host; returns its exit status."""
     inventory = DIRECTORY / "inventory.yml"
     lab.write_inventory(inventory, {"bridgeport_hosts": ["host"]}, {"ansible_python_interpreter": "/usr/bin/python3"})
-    command = [str(BIN / "ansible-playbook"), "-i", str(inventory), "-e", f"@{HERE / 'vars.yml'}", "bridgeport.net.site"]
+    command = [
+        str(BIN / "ansible-playbook"),
+        "-i",
+        str(inventory),
+        "-e",
+        f"@{HERE / 'vars.yml'}",
+        "bridgeport.net.site",
+    ]
     sys.stdout.flush()
     return subprocess.run(command, env=ansible_environment(COLLECTIONS), check=False).returncode
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+
 from hostlab import Lab
 from support import ROOT, playbook, recap
 

@@ -10,7 +10,12 @@ from __future__ import annotations
 import re
 import typing as t
 
-from ansible_collections.bridgeport.net.plugins.module_utils._nft_table import FAMILY, Chain, Element, Table
+from ansible_collections.bridgeport.net.plugins.module_utils._nft_table import (
+    FAMILY,
+    Chain,
+    Element,
+    Table,
+)
 
 _HOOK = re.compile(r"\{ type (\S+) hook (\S+) priority (-?\d+); policy accept; \}\Z")
 _RULE = re.compile(r'(.*) comment "([^"]{1,128})"\Z')

@@ -12,7 +12,7 @@ from ipaddress import ip_interface, ip_network
 import pytest
 from ansible_collections.bridgeport.net.plugins.module_utils._errors import BridgeportError, InputError
 from ansible_collections.bridgeport.net.plugins.module_utils._facts import StaticFacts
-from ansible_collections.bridgeport.net.plugins.module_utils._nft_table import render_table
+from ansible_collections.bridgeport.net.plugins.module_utils._nft_render import render_table
 from ansible_collections.bridgeport.net.plugins.module_utils._ruleset import rules_of
 from ansible_collections.bridgeport.net.plugins.module_utils._state import (
     FileState,
@@ -42,7 +42,7 @@ def refused(call: t.Callable[[], object], *parts: str, kind: type[BridgeportErro
     """Check that a call is refused in full sentences that name all ``parts``, and return them."""
     with pytest.raises(kind) as caught:
         call()
-    assert type(caught.value) is kind
+    assert caught.type is kind
     text = str(caught.value)
     assert text.startswith("Cannot ")
     assert text.endswith(".")

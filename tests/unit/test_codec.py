@@ -198,3 +198,24 @@ def test_reference_into_nothing_is_refused_by_name(change: t.Callable[[t.Any], o
     with pytest.raises(RecordError) as caught:
         topology_from_json(damaged(change))
     assert str(caught.value) == words
+
+
+@pytest.mark.parametrize(
+    ("kind", "key", "value"),
+    [
+        ("masquerades", "source", "fd00::%x; flush ruleset/64"),
+        ("masquerades", "to_source", "fe80::1%x; flush ruleset"),
+        ("networks", "subnets", ["fd00::%x; flush ruleset/64"]),
+        ("networks", "mtu", True),
+        ("endpoints", "addresses", ["fd00::1%eth0"]),
+        ("publishes", "protocol", "x; flush ruleset"),
+        ("publishes", "loopback", "y"),
+        ("publishes", "host_port", "80"),
+    ],
+)
+def test_record_that_would_put_foreign_words_into_the_rules_is_refused(kind: str, key: str, value: t.Any) -> None:
+    topology = decided([LAN], [WEB], [{"endpoint": "web", "ports": ["80:80"]}], [{"source": "10.9.0.0/24"}])
+    data = topology_to_json(topology)
+    data[kind][0][key] = value
+    with pytest.raises(RecordError):
+        topology_from_json(data)

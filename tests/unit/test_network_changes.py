@@ -160,3 +160,30 @@ def test_overlap_is_blamed_on_the_network_that_is_changed(changed: str, other: s
 def test_masqueraded_network_stays_in_mode_nat(mode: str) -> None:
     topology = decided([LAN], masquerades=[{"network": "lan0"}])
     refused(lambda: want(topology, name="lan0", mode=mode), "lan0 %s" % mode, "it is masqueraded", "Remove that first")
+
+
+def test_default_route_of_an_endpoint_keeps_a_network_from_getting_a_gateway() -> None:
+    web = {**WEB, "routes": [{"destination": "0.0.0.0/0", "via": "10.0.0.9"}]}
+    topology = decided([{**LAN, "mode": "internal"}], [web])
+    refused(lambda: want(topology, name="lan0", mode="nat"), "lan0 nat", "endpoint web", "default route of its own")
+
+
+@pytest.mark.parametrize("names", permutations(("lan0", "lan1")))
+def test_subnets_are_handed_over_in_one_call_in_any_order(names: tuple[str, str]) -> None:
+    topology = decided([LAN, {"name": "lan1", "subnets": ["10.1.0.0/24"]}])
+    new = {"lan0": ["10.6.0.0/24"], "lan1": ["10.0.0.0/24"]}
+    facts = on_link(("10.0.0.0/24", "lan0"), ("10.1.0.0/24", "lan1"))
+    after = want_networks(topology, [{"name": name, "subnets": new[name]} for name in names], facts)
+    assert {name: [str(subnet) for subnet in after.networks[name].subnets] for name in new} == new
+
+
+def test_network_in_place_of_one_that_is_pruned_may_have_its_subnet() -> None:
+    facts = on_link(("10.0.0.0/24", "lan0"))
+    after = want_networks(decided([LAN]), [{"name": "lan9", "subnets": ["10.0.0.0/24"]}], facts, prune=True)
+    assert list(after.networks) == ["lan9"]
+
+
+def test_gateway_stays_where_it_is_when_its_subnet_grows() -> None:
+    topology = decided([{**LAN, "gateways": ["10.0.0.9"]}])
+    after = want(topology, name="lan0", subnets=["10.0.0.0/16"])
+    assert [str(gateway) for gateway in after.networks["lan0"].gateways] == ["10.0.0.9"]

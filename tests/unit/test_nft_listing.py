@@ -10,12 +10,12 @@ import copy
 import typing as t
 
 import pytest
+from ansible_collections.bridgeport.net.plugins.module_utils._nft_listing import parse_table
+from ansible_collections.bridgeport.net.plugins.module_utils._nft_render import render_table
 from ansible_collections.bridgeport.net.plugins.module_utils._nft_table import (
     Chain,
     Table,
     drift,
-    parse_table,
-    render_table,
     same,
     transaction,
 )

@@ -10,12 +10,12 @@ import typing as t
 from dataclasses import replace
 
 import pytest
+from ansible_collections.bridgeport.net.plugins.module_utils._nft_render import render_table
 from ansible_collections.bridgeport.net.plugins.module_utils._nft_table import (
     Chain,
     Element,
     Table,
     drift,
-    render_table,
     transaction,
 )
 from ansible_collections.bridgeport.net.plugins.module_utils._ruleset import rules_of

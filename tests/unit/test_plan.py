@@ -21,7 +21,8 @@ from ansible_collections.bridgeport.net.plugins.module_utils._changes import (
     WriteFile,
 )
 from ansible_collections.bridgeport.net.plugins.module_utils._errors import StateError
-from ansible_collections.bridgeport.net.plugins.module_utils._nft_table import Table, render_table
+from ansible_collections.bridgeport.net.plugins.module_utils._nft_render import render_table
+from ansible_collections.bridgeport.net.plugins.module_utils._nft_table import Table
 from ansible_collections.bridgeport.net.plugins.module_utils._plan import Scope, make_plan, networks_in, scope_of
 from ansible_collections.bridgeport.net.plugins.module_utils._ruleset import rules_of
 from ansible_collections.bridgeport.net.plugins.module_utils._state import Inside, Link, Observed

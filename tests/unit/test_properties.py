@@ -22,12 +22,12 @@ from ansible_collections.bridgeport.net.plugins.module_utils._errors import Inpu
 from ansible_collections.bridgeport.net.plugins.module_utils._facts import StaticFacts
 from ansible_collections.bridgeport.net.plugins.module_utils._hostports import Holder, HostPorts
 from ansible_collections.bridgeport.net.plugins.module_utils._model import PROTOCOLS, Publish
+from ansible_collections.bridgeport.net.plugins.module_utils._nft_listing import parse_table
+from ansible_collections.bridgeport.net.plugins.module_utils._nft_render import render_table
 from ansible_collections.bridgeport.net.plugins.module_utils._nft_table import (
     Element,
     Table,
     drift,
-    parse_table,
-    render_table,
     same,
     transaction,
 )

@@ -1,0 +1,88 @@
+# Copyright (c) 2026, bridgeport.net contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This file is PRIVATE to the bridgeport.net collection: it may change or go without notice.
+
+"""Reading what ``nft -j`` lists into a table. Pure."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ._nft_table import Chain, Element, Key, Table
+
+__all__ = ("parse_table",)
+
+_PROTOCOLS = {"6": "tcp", "17": "udp", "132": "sctp"}
+
+
+def parse_table(version: int, listing: t.Iterable[t.Mapping[str, t.Any]]) -> Table:
+    """Read the objects of ``nft -j list table`` (its ``nftables`` array) into a :class:`Table`."""
+    exists = False
+    sets: dict[str, str] = {}
+    elements: dict[str, dict[Key, Element]] = {}
+    heads: dict[str, tuple[str, str, int] | None] = {}
+    rules: dict[str, list[tuple[str, str]]] = {}
+    for item in listing:
+        kind, body = next(iter(item.items()))
+        if kind == "table":
+            exists = True
+        elif kind in ("set", "map"):
+            sets[body["name"]] = _listed_type(body)
+            named = sets[body["name"]].split(" . ").index("inet_proto") if "inet_proto" in sets[body["name"]] else -1
+            listed = (_listed_element(item, named) for item in body.get("elem", ()))
+            elements[body["name"]] = {element.key: element for element in listed}
+        elif kind == "chain":
+            heads[body["name"]] = _listed_hook(body)
+        elif kind == "rule":
+            rules.setdefault(body["chain"], []).append(("", body.get("comment", "")))
+    chains = {name: Chain(name, hook, tuple(rules.get(name, ()))) for name, hook in heads.items()}
+    return Table(version, exists, sets, elements, chains)
+
+
+def _listed_hook(body: t.Mapping[str, t.Any]) -> tuple[str, str, int] | None:
+    if "hook" not in body:
+        return None
+    # Ours have the policy accept. Another one shows as another kind of chain, and so replaces the table.
+    policy = body.get("policy", "accept")
+    kind = body["type"] if policy == "accept" else "%s, policy %s" % (body["type"], policy)
+    return kind, body["hook"], body["prio"]
+
+
+def _listed_type(body: t.Mapping[str, t.Any]) -> str:
+    kind = body["type"]
+    text = kind if isinstance(kind, str) else " . ".join(kind)
+    if "map" not in body:
+        return text
+    data = body["map"]
+    return "%s : %s" % (text, data if isinstance(data, str) else " . ".join(data))
+
+
+def _listed_element(item: t.Any, protocol_at: int) -> Element:
+    """Read one element; ``protocol_at`` is the place of a protocol in its key, -1 for none."""
+    data: t.Any = ()
+    if isinstance(item, list):
+        item, data = item
+    comment = ""
+    if isinstance(item, dict) and "elem" in item:
+        comment = item["elem"].get("comment", "")
+        item = item["elem"]["val"]
+    key = _listed_value(item)
+    if protocol_at >= 0:
+        # A host without /etc/protocols, which comes with another package, lists numbers.
+        protocol = _PROTOCOLS.get(str(key[protocol_at]), key[protocol_at])
+        key = (*key[:protocol_at], protocol, *key[protocol_at + 1 :])
+    return Element(key, _listed_value(data) if data != () else (), comment)
+
+
+def _listed_value(value: t.Any) -> Key:
+    if isinstance(value, dict):
+        if "concat" in value:
+            return tuple(value["concat"])
+        if "prefix" in value:
+            return ("%s/%s" % (value["prefix"]["addr"], value["prefix"]["len"]),)
+        for verdict in ("jump", "goto"):
+            if verdict in value:
+                return (verdict, value[verdict]["target"])
+    return (value,)
