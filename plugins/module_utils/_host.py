@@ -29,8 +29,6 @@ __all__ = ("KernelFacts", "observe")
 
 _PORT_RANGE = "net.ipv4.ip_local_port_range"
 _RESERVED_PORTS = "net.ipv4.ip_local_reserved_ports"
-# rtnetlink's number for routes learned from router advertisements (RTPROT_RA).
-_BY_ADVERTISEMENT = 9
 
 
 class KernelFacts:
@@ -41,7 +39,7 @@ class KernelFacts:
             names = {link.index: link.name for link in sock.links().values()}
             return [
                 (route.destination, names.get(index, "unknown"))
-                for route, index, _protocol in sock.routes()
+                for route, index in sock.routes()
                 if route.via is None and route.destination.prefixlen and not route.destination.is_link_local
             ]
 
@@ -64,7 +62,7 @@ class KernelFacts:
     def default_mtu(self) -> int:
         with Socket() as sock:
             links = {link.index: link for link in sock.links().values()}
-            for route, index, _protocol in sock.routes():
+            for route, index in sock.routes():
                 if route.destination.prefixlen == 0 and index in links:
                     return links[index].mtu
         return 1500
@@ -92,14 +90,6 @@ def observe(before: Topology, after: Topology, scope: Scope) -> Observed:
         names = {link.index: name for name, link in links.items() if name in scope.networks}
         addresses = sock.addresses(names) if names else {}
         sysctls = {key: read_sysctl(key) for key in (*FORWARDING.values(), *_bridge_keys(after, scope))}
-        advertised: tuple[str, ...] = ()
-        if sysctls[FORWARDING[6]] == "0":
-            indexes = {index for _route, index, protocol in sock.routes() if protocol == _BY_ADVERTISEMENT}
-            advertised = tuple(
-                name
-                for name, link in sorted(links.items())
-                if link.index in indexes and read_sysctl("net.ipv6.conf.%s.accept_ra" % name) == "1"
-            )
     return Observed(
         links=links,
         addresses=addresses,
@@ -107,8 +97,18 @@ def observe(before: Topology, after: Topology, scope: Scope) -> Observed:
         sysctls=sysctls,
         files=_files(before, after, scope),
         tables=read_tables(),
-        ra_interfaces=advertised,
+        ra_interfaces=_advertised(after) if sysctls[FORWARDING[6]] == "0" else (),
     )
+
+
+def _advertised(after: Topology) -> tuple[str, ...]:
+    """The interfaces that take router advertisements, and ``default`` for those to come: at boot a card may be late."""
+    ours = {*after.networks, *(endpoint.host_interface for endpoint in after.endpoints.values()), "all", "lo"}
+    try:
+        names = sorted(os.listdir("/proc/sys/net/ipv6/conf"))
+    except FileNotFoundError:
+        return ()
+    return tuple(name for name in names if name not in ours and read_sysctl("net.ipv6.conf.%s.accept_ra" % name) == "1")
 
 
 def _bridge_keys(after: Topology, scope: Scope) -> t.Iterator[str]:
@@ -140,7 +140,7 @@ def _look_inside(wanted: EndpointState) -> Inside:
             return Inside(
                 links=links,
                 addresses=sock.addresses(names),
-                routes=frozenset(route for route, _index, _protocol in sock.routes()),
+                routes=frozenset(route for route, _index in sock.routes()),
                 sysctls={key: read_sysctl(key) for key, _value in wanted.sysctls},
             )
 

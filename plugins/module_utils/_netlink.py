@@ -262,18 +262,18 @@ class Socket:
                 found.setdefault(names[index], set()).add(ip_interface("%s/%d" % (address, prefix)))
         return {name: frozenset(items) for name, items in found.items()}
 
-    def routes(self) -> list[tuple[RouteState, int, int]]:
-        """The unicast routes of the main table, each with its outgoing interface's index and its protocol."""
+    def routes(self) -> list[tuple[RouteState, int]]:
+        """The unicast routes of the main table, each with its outgoing interface's index."""
         found = []
         for message in self._dump(_RTM_GETROUTE, bytes(12)):
-            family, prefix, _source, _tos, table, protocol, _scope, kind = struct.unpack_from("=8B", message)
+            family, prefix, _source, _tos, table, _protocol, _scope, kind = struct.unpack_from("=8B", message)
             if table != _MAIN_TABLE or kind != 1 or family not in (socket.AF_INET, socket.AF_INET6):
                 continue
             attributes = _attributes(message, 12)
             packed = bytes(attributes.get(1) or bytes(4 if family == socket.AF_INET else 16))
             via = ip_address(bytes(attributes[5])) if 5 in attributes else None
             index = struct.unpack("=i", attributes[4])[0] if 4 in attributes else 0
-            found.append((RouteState(ip_network("%s/%d" % (ip_address(packed), prefix)), via), index, protocol))
+            found.append((RouteState(ip_network("%s/%d" % (ip_address(packed), prefix)), via), index))
         return found
 
 

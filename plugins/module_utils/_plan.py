@@ -295,7 +295,7 @@ class _Planner:
             if not needed or current == "1":
                 continue
             if version == 6:
-                # Forwarding makes the kernel drop the default route that a router advertised, unless told otherwise.
+                # A host that forwards accepts no router advertisements, and drops what it learned, unless told so.
                 for interface in self.seen.ra_interfaces:
                     yield SetSysctl(subject, "", "net.ipv6.conf.%s.accept_ra" % interface, "1", "2")
             yield SetSysctl(subject, "", key, current, "1")

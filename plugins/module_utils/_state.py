@@ -124,7 +124,7 @@ class Inside:
 class Observed:
     """What was read from the host for one plan. A namespace or file that does not exist is absent from its mapping.
 
-    ``ra_interfaces`` are the interfaces that take their IPv6 default route from router advertisements.
+    ``ra_interfaces`` are the interfaces that accept router advertisements as long as the host does not forward.
     """
 
     links: t.Mapping[str, Link] = field(default_factory=dict)

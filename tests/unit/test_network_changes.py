@@ -168,7 +168,7 @@ def test_default_route_of_an_endpoint_keeps_a_network_from_getting_a_gateway() -
     refused(lambda: want(topology, name="lan0", mode="nat"), "lan0 nat", "endpoint web", "default route of its own")
 
 
-@pytest.mark.parametrize("names", permutations(("lan0", "lan1")))
+@pytest.mark.parametrize("names", list(permutations(("lan0", "lan1"))))
 def test_subnets_are_handed_over_in_one_call_in_any_order(names: tuple[str, str]) -> None:
     topology = decided([LAN, {"name": "lan1", "subnets": ["10.1.0.0/24"]}])
     new = {"lan0": ["10.6.0.0/24"], "lan1": ["10.0.0.0/24"]}
