@@ -102,9 +102,9 @@ def _find_library() -> None:
     """Go on under a system interpreter that has pyroute2, if this one has not. Does nothing if none has."""
     if PYROUTE2_PROBLEM is None or has_respawned():
         return
-    interpreter = probe_interpreters_for_module(
-        [path for path in _INTERPRETERS if os.path.realpath(path) != os.path.realpath(sys.executable)], "pyroute2"
-    )
+    # By name, not by what it links to: a virtual environment's Python is the system's, and yet has other libraries.
+    others = [path for path in _INTERPRETERS if path != sys.executable]
+    interpreter = probe_interpreters_for_module(others, "pyroute2")
     if interpreter:
         _respawn(interpreter)
 

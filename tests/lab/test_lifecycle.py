@@ -38,22 +38,57 @@ def reached(host: Host) -> bool:
 
 
 DRIFTS: list[tuple[str, str, list[str], tuple[str, dict[str, Any]]]] = [
-    ("port's element", "nft delete element ip bridgeport published { tcp . 80 }", ["published"], ("port_publish", {"endpoint": "web", "ports": ["80:5000"]})),
-    ("foreign element", "nft add element ip bridgeport published { tcp . 99 : 172.17.0.3 . 1 }", ["1 element ", "not ours"], ("masquerade", {"network": "docker0"})),
-    ("foreign rule", "nft add rule ip bridgeport forward drop", ["chain forward"], ("masquerade", {"network": "docker0"})),
-    ("whole ruleset", "nft flush ruleset", ["table ip bridgeport", "table ip6 bridgeport"], ("masquerade", {"network": "docker0"})),
+    (
+        "port's element",
+        "nft delete element ip bridgeport published { tcp . 80 }",
+        ["published"],
+        ("port_publish", {"endpoint": "web", "ports": ["80:5000"]}),
+    ),
+    (
+        "foreign element",
+        "nft add element ip bridgeport published { tcp . 99 : 172.17.0.3 . 1 }",
+        ["1 element ", "not ours"],
+        ("masquerade", {"network": "docker0"}),
+    ),
+    (
+        "foreign rule",
+        "nft add rule ip bridgeport forward drop",
+        ["chain forward"],
+        ("masquerade", {"network": "docker0"}),
+    ),
+    (
+        "whole ruleset",
+        "nft flush ruleset",
+        ["table ip bridgeport", "table ip6 bridgeport"],
+        ("masquerade", {"network": "docker0"}),
+    ),
     ("bridge", "ip link del docker0", ["Create bridge docker0"], ("bridge_network", NETWORK)),
     ("bridge down", "ip link set docker0 down", ["up of interface docker0"], ("bridge_network", NETWORK)),
     ("gateway", "ip addr flush dev docker0 scope global", ["172.17.0.1/16"], ("bridge_network", NETWORK)),
     ("host end", "ip link del bp-web", ["Reconnect endpoint web"], ("veth_endpoint", {"name": "web"})),
-    ("port of the bridge", "ip link set bp-web nomaster", ["master of interface bp-web"], ("veth_endpoint", {"name": "web"})),
+    (
+        "port of the bridge",
+        "ip link set bp-web nomaster",
+        ["master of interface bp-web"],
+        ("veth_endpoint", {"name": "web"}),
+    ),
     ("route inside", "ip -n web route del default", ["0.0.0.0/0 via 172.17.0.1"], ("veth_endpoint", {"name": "web"})),
-    ("address inside", "ip -n web addr del 172.17.0.2/16 dev eth0", ["172.17.0.2/16"], ("veth_endpoint", {"name": "web"})),
-    ("interface down inside", "ip -n web link set eth0 down", ["up of interface eth0 in endpoint web"], ("veth_endpoint", {"name": "web"})),
+    (
+        "address inside",
+        "ip -n web addr del 172.17.0.2/16 dev eth0",
+        ["172.17.0.2/16"],
+        ("veth_endpoint", {"name": "web"}),
+    ),
+    (
+        "interface down inside",
+        "ip -n web link set eth0 down",
+        ["up of interface eth0 in endpoint web"],
+        ("veth_endpoint", {"name": "web"}),
+    ),
     ("mtu inside", "ip -n web link set eth0 mtu 1300", ["mtu of interface eth0"], ("veth_endpoint", {"name": "web"})),
     ("forwarding", "echo 0 >/proc/sys/net/ipv4/ip_forward", ["net.ipv4.ip_forward"], ("bridge_network", NETWORK)),
     ("hosts file", "echo >/var/lib/bridgeport/hosts/docker0", ["hosts/docker0"], ("bridge_network", NETWORK)),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("what", "command", "words", "mend"), DRIFTS, ids=[drift[0] for drift in DRIFTS])
