@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 
 from ._apply import apply
 from ._changes import Change
-from ._errors import BridgeportError, DependencyError, InputError
+from ._errors import DependencyError, InputError
 from ._facts import HostFacts
 from ._host import KernelFacts, observe
 from ._netlink import Socket, require_pyroute2
@@ -152,7 +152,8 @@ class Engine:
         self.record.begin(after)
         try:
             apply(changes)
-        except BridgeportError:
+        except BaseException:
+            # It was undone, whatever it was. To keep it pending would make every later run fail like this one.
             self.record.abort()
             raise
         self.record.commit(keep=not after.empty)

@@ -33,6 +33,54 @@ publish_ports:
 """
 
 
+EXISTING = """
+- name: A playbook that has long been there
+  hosts: web
+  gather_facts: false
+  module_defaults:
+    group/bridgeport.net.all:
+      state: present
+  roles:
+    - role: bridgeport.net.bridge
+      vars:
+        host_manage_packages: false
+        bridge_networks: [{name: front, subnets: [10.5.0.0/24]}]
+  tasks:
+    - name: Something of its own
+      ansible.builtin.copy:
+        content: "theirs"
+        dest: /etc/theirs
+        mode: "0644"
+      notify: Theirs
+    - name: Join a service
+      ansible.builtin.include_role:
+        name: bridgeport.net.service
+      vars:
+        host_manage_packages: false
+        service_endpoints: [{name: app, network: front, expose: [8080]}]
+    - name: Publish it
+      ansible.builtin.import_role:
+        name: bridgeport.net.publish
+      vars:
+        host_manage_packages: false
+        publish_ports: [{endpoint: app, ports: ["8080"], publish_all: true}]
+    - name: Ask for a task inside the endpoint
+      ansible.builtin.command: ip -br address show dev eth0
+      changed_when: false
+      become: true
+      become_method: bridgeport.net.netns
+      vars:
+        ansible_netns_endpoint: app
+      register: inside
+    - name: Show
+      ansible.builtin.debug:
+        msg: "{{ inside.stdout }} {{ '127.0.0.1:80:8080/udp' | bridgeport.net.port_spec }}"
+  handlers:
+    - name: Theirs
+      ansible.builtin.command: "true"
+"""
+
+
 @pytest.fixture
 def site(tmp_path: Path) -> Iterator[Lab]:
     """A client and an untouched host."""
@@ -97,55 +145,7 @@ def test_site_verify_teardown(site: Lab, variables: str) -> None:
 def test_roles_in_a_playbook_that_already_exists(site: Lab, tmp_path: Path) -> None:
     """Static and dynamic inclusion, variables at the role, handlers and facts of the foreign play untouched."""
     path = tmp_path / "existing.yml"
-    path.write_text(
-        """
-- name: A playbook that has long been there
-  hosts: web
-  gather_facts: false
-  module_defaults:
-    group/bridgeport.net.all:
-      state: present
-  roles:
-    - role: bridgeport.net.bridge
-      vars:
-        host_manage_packages: false
-        bridge_networks: [{name: front, subnets: [10.5.0.0/24]}]
-  tasks:
-    - name: Something of its own
-      ansible.builtin.copy:
-        content: "theirs"
-        dest: /etc/theirs
-        mode: "0644"
-      notify: Theirs
-    - name: Join a service
-      ansible.builtin.include_role:
-        name: bridgeport.net.service
-      vars:
-        host_manage_packages: false
-        service_endpoints: [{name: app, network: front, expose: [8080]}]
-    - name: Publish it
-      ansible.builtin.import_role:
-        name: bridgeport.net.publish
-      vars:
-        host_manage_packages: false
-        publish_ports: [{endpoint: app, ports: ["8080"], publish_all: true}]
-    - name: Ask for a task inside the endpoint
-      ansible.builtin.command: ip -br address show dev eth0
-      changed_when: false
-      become: true
-      become_method: bridgeport.net.netns
-      vars:
-        ansible_netns_endpoint: app
-      register: inside
-    - name: Show
-      ansible.builtin.debug:
-        msg: "{{ inside.stdout }} {{ '127.0.0.1:80:8080/udp' | bridgeport.net.port_spec }}"
-  handlers:
-    - name: Theirs
-      ansible.builtin.command: "true"
-""",
-        encoding="utf-8",
-    )
+    path.write_text(EXISTING, encoding="utf-8")
     output = succeeded(playbook(site, str(path), hosts={"web": ["host"]}))
     assert "10.5.0.2/24" in output
     assert "127.0.0.1" in output
