@@ -62,32 +62,32 @@ class Modules:
         """The module's standard input."""
         return json.dumps({**options, "_ansible_check_mode": check, "_ansible_diff": True})
 
-    def run(self, name: str, /, check: bool = False, **options: Any) -> dict[str, Any]:
+    def run(self, module: str, check: bool = False, **options: Any) -> dict[str, Any]:
         """Run a module and return its result, a failed one too.
 
         :raises AssertionError: it printed anything but one JSON object, for example a traceback.
         """
-        done = self.host.run(self.command(name), check=False, input=self.arguments(check, **options), timeout=120)
+        done = self.host.run(self.command(module), check=False, input=self.arguments(check, **options), timeout=120)
         try:
             result = json.loads(done.stdout)
         except ValueError:
-            raise AssertionError(f"{name} printed no result: {done.stdout}{done.stderr}") from None
+            raise AssertionError(f"{module} printed no result: {done.stdout}{done.stderr}") from None
         assert isinstance(result, dict)
         assert "Traceback" not in done.stdout + done.stderr, done.stdout + done.stderr
         return result
 
-    def ok(self, name: str, /, check: bool = False, **options: Any) -> dict[str, Any]:
+    def ok(self, module: str, check: bool = False, **options: Any) -> dict[str, Any]:
         """Run a module that must not fail."""
-        result = self.run(name, check, **options)
+        result = self.run(module, check, **options)
         assert not result.get("failed"), result
         return result
 
-    def refused(self, name: str, /, **options: Any) -> str:
+    def refused(self, module: str, **options: Any) -> str:
         """Run a module that must fail, in check mode and for real, with one message and nothing changed; returns it."""
         before = self.host.snapshot()
         messages = []
         for check in (True, False):
-            result = self.run(name, check, **options)
+            result = self.run(module, check, **options)
             assert result.get("failed") is True, result
             messages.append(result["msg"])
         assert messages[0] == messages[1]
