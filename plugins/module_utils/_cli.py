@@ -16,6 +16,7 @@ import typing as t
 from ._codec import topology_to_json
 from ._engine import Engine, Touched
 from ._errors import BridgeportError
+from ._netns import is_namespace
 from ._record import Record
 from ._report import port_table
 
@@ -52,7 +53,21 @@ def _parser() -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=words, description=words)
         command.add_argument("--json", action="store_true", help="print JSON")
         command.set_defaults(run=run)
+    check = commands.add_parser("check", help="fail unless an endpoint's namespace is there, for systemd units")
+    check.add_argument("endpoint")
+    check.set_defaults(run=_check)
     return parser
+
+
+def _check(options: argparse.Namespace) -> int:
+    if is_namespace(options.endpoint):
+        return _CLEAN
+    sys.stderr.write(
+        "bridgeport: The endpoint %s has no namespace /run/netns/%s. "
+        "'bridgeport status' tells what is missing, 'bridgeport apply' makes it.\n"
+        % (options.endpoint, options.endpoint)
+    )
+    return _FAILED
 
 
 def _show(options: argparse.Namespace, data: dict[str, t.Any], lines: t.Iterable[str]) -> None:

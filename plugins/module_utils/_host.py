@@ -27,6 +27,9 @@ from ._topology import Topology
 
 __all__ = ("KernelFacts", "observe")
 
+_RESOLV_CONF = "/etc/resolv.conf"
+# Where systemd-resolved, the usual nameserver at a loopback address, tells whom it asks itself.
+_UPSTREAM_CONF = "/run/systemd/resolve/resolv.conf"
 _PORT_RANGE = "net.ipv4.ip_local_port_range"
 _RESERVED_PORTS = "net.ipv4.ip_local_reserved_ports"
 
@@ -44,20 +47,7 @@ class KernelFacts:
             ]
 
     def nameservers(self) -> t.Sequence[Address]:
-        found = []
-        try:
-            with open("/etc/resolv.conf", encoding="utf-8", errors="replace") as file:
-                lines = file.read().splitlines()
-        except OSError:
-            return []
-        for line in lines:
-            words = line.split()
-            if len(words) > 1 and words[0] == "nameserver":
-                try:
-                    found.append(parse_address(words[1].partition("%")[0], "nameserver"))
-                except InputError:
-                    continue
-        return found
+        return _nameservers(_RESOLV_CONF)
 
     def default_mtu(self) -> int:
         with Socket() as sock:
@@ -72,6 +62,29 @@ class KernelFacts:
         return HostPorts(
             (int(bounds[0]), int(bounds[1])), frozenset(_numbers(read_sysctl(_RESERVED_PORTS) or "")), port_holders()
         )
+
+
+def _nameservers(path: str) -> list[Address]:
+    found = []
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            lines = file.read().splitlines()
+    except OSError:
+        return []
+    for line in lines:
+        words = line.split()
+        if len(words) > 1 and words[0] == "nameserver":
+            try:
+                found.append(parse_address(words[1].partition("%")[0], "nameserver"))
+            except InputError:
+                continue
+    return found
+
+
+def _upstream() -> tuple[str, ...]:
+    if not any(address.is_loopback for address in _nameservers(_RESOLV_CONF)):
+        return ()
+    return tuple(str(address) for address in _nameservers(_UPSTREAM_CONF) if not address.is_loopback)
 
 
 def _numbers(text: str) -> t.Iterator[int]:
@@ -90,13 +103,15 @@ def observe(before: Topology, after: Topology, scope: Scope) -> Observed:
         names = {link.index: name for name, link in links.items() if name in scope.networks}
         addresses = sock.addresses(names) if names else {}
         sysctls = {key: read_sysctl(key) for key in (*FORWARDING.values(), *_bridge_keys(after, scope))}
+    upstream = _upstream()
     return Observed(
         links=links,
         addresses=addresses,
         namespaces=_namespaces(before, after, scope),
         sysctls=sysctls,
-        files=_files(before, after, scope),
+        files=_files(before, after, scope, upstream),
         tables=read_tables(),
+        upstream=upstream,
         ra_interfaces=_advertised(after) if sysctls[FORWARDING[6]] == "0" else (),
     )
 
@@ -152,8 +167,8 @@ def _look_inside(wanted: EndpointState) -> Inside:
         raise
 
 
-def _files(before: Topology, after: Topology, scope: Scope) -> dict[str, FileState]:
+def _files(before: Topology, after: Topology, scope: Scope, upstream: tuple[str, ...]) -> dict[str, FileState]:
     networks = networks_in(scope, before, after)
-    paths = {path for topology in (before, after) for path in files_of(topology, networks, scope.endpoints)}
+    paths = {path for topology in (before, after) for path in files_of(topology, networks, scope.endpoints, upstream)}
     read = {path: read_file(path) for path in paths}
     return {path: state for path, state in read.items() if state is not None}

@@ -17,7 +17,16 @@ import typing as t
 
 from ._errors import KernelError, kernel_words
 
-__all__ = ("NAMESPACE_DIRECTORY", "create", "delete", "exists", "forget_broken", "inside", "prepare_directory")
+__all__ = (
+    "NAMESPACE_DIRECTORY",
+    "create",
+    "delete",
+    "exists",
+    "forget_broken",
+    "inside",
+    "is_namespace",
+    "prepare_directory",
+)
 
 NAMESPACE_DIRECTORY = "/run/netns"
 
@@ -44,6 +53,14 @@ def _fail(attempt: str, code: int) -> t.NoReturn:
 def exists(name: str) -> bool:
     """Whether /run/netns has an entry of exactly that name, be it a namespace or a broken file."""
     return os.path.lexists(_path(name))
+
+
+def is_namespace(name: str) -> bool:
+    """Whether /run/netns has a network namespace of exactly that name, and not just a file."""
+    try:
+        return os.stat(_path(name)).st_dev == os.stat(_OWN).st_dev
+    except OSError:
+        return False
 
 
 def prepare_directory() -> None:

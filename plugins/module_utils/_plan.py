@@ -276,8 +276,8 @@ class _Planner:
 
     def files(self, scope: Scope) -> t.Iterator[WriteFile]:
         networks = networks_in(scope, self.before, self.after)
-        old = files_of(self.before, networks, scope.endpoints)
-        new = files_of(self.after, networks, scope.endpoints)
+        old = files_of(self.before, networks, scope.endpoints, self.seen.upstream)
+        new = files_of(self.after, networks, scope.endpoints, self.seen.upstream)
         for path, (subject, wanted) in new.items():
             there = self.seen.files.get(path)
             if there != wanted:

@@ -124,6 +124,8 @@ class Inside:
 class Observed:
     """What was read from the host for one plan. A namespace or file that does not exist is absent from its mapping.
 
+    ``upstream`` are the nameservers that the host's own local one asks: an endpoint cannot reach a nameserver at a
+    loopback address of the host. Empty where /etc/resolv.conf names others.
     ``ra_interfaces`` are the interfaces that accept router advertisements as long as the host does not forward.
     """
 
@@ -134,6 +136,7 @@ class Observed:
     files: t.Mapping[str, FileState] = field(default_factory=dict)
     tables: t.Mapping[int, Table] = field(default_factory=dict)
     ra_interfaces: tuple[str, ...] = ()
+    upstream: tuple[str, ...] = ()
 
 
 def bridge_state(topology: Topology, network: Network) -> BridgeState:
@@ -225,13 +228,16 @@ def network_files(topology: Topology, network: Network) -> dict[str, FileState]:
 
 
 def files_of(
-    topology: Topology, networks: t.Iterable[str], endpoints: t.Iterable[str]
+    topology: Topology, networks: t.Iterable[str], endpoints: t.Iterable[str], upstream: tuple[str, ...] = ()
 ) -> dict[str, tuple[tuple[str, str], FileState]]:
-    """The files that the named networks and endpoints want, each with the (kind, name) of its owner."""
+    """The files that the named networks and endpoints want, each with the (kind, name) of its owner.
+
+    :param upstream: the host's nameservers where endpoints need to be told them, see :attr:`Observed.upstream`.
+    """
     found: dict[str, tuple[tuple[str, str], FileState]] = {}
     for name in sorted(endpoints):
         if name in topology.endpoints:
-            for path, state in endpoint_files(topology.endpoints[name]).items():
+            for path, state in endpoint_files(topology.endpoints[name], upstream).items():
                 found[path] = (("endpoints", name), state)
     for name in sorted(networks):
         if name in topology.networks:
@@ -240,11 +246,15 @@ def files_of(
     return found
 
 
-def endpoint_files(endpoint: Endpoint) -> dict[str, FileState]:
-    """The files that an endpoint wants, where ``ip netns exec`` and systemd units look for them."""
+def endpoint_files(endpoint: Endpoint, upstream: tuple[str, ...] = ()) -> dict[str, FileState]:
+    """The files that an endpoint wants, where ``ip netns exec`` and systemd units look for them.
+
+    :param upstream: nameservers for an endpoint that has none of its own.
+    """
     files = {"%s/%s/hosts" % (_NETNS_FILES, endpoint.name): FileState(hosts_path(endpoint.network), link=True)}
-    if endpoint.nameservers or endpoint.search:
-        lines = ["nameserver %s" % address for address in endpoint.nameservers]
+    nameservers = endpoint.nameservers or upstream
+    if nameservers or endpoint.search:
+        lines = ["nameserver %s" % address for address in nameservers]
         if endpoint.search:
             lines.append("search %s" % " ".join(endpoint.search))
         files["%s/%s/resolv.conf" % (_NETNS_FILES, endpoint.name)] = FileState("".join(line + "\n" for line in lines))

@@ -328,3 +328,30 @@ def test_a_small_host_without_the_names_of_protocols(fresh: Callable[[str], Modu
     assert modules.ok("port_publish", publishes=publishes)["changed"] is True
     assert modules.ok("port_publish", publishes=publishes)["changed"] is False
     assert modules.ok("topology_info")["drift"] == []
+
+
+def test_endpoints_get_nameservers_that_they_can_reach(fresh: Callable[[str], Modules]) -> None:
+    """The host's own nameserver at a loopback address is another one inside a namespace."""
+    modules = fresh("pypi")
+    host = modules.host
+    host.run(["mkdir", "-p", "/run/systemd/resolve"])
+    host.write("/run/systemd/resolve/resolv.conf", "nameserver 192.0.2.53\nnameserver 2001:db8::53\n")
+    # /etc/resolv.conf may be a link out of the host's own /etc.
+    host.run(["rm", "-f", "/etc/resolv.conf"])
+    host.write("/etc/resolv.conf", "nameserver 127.0.0.53\n")
+    modules.ok("bridge_network", **NETWORK)
+    modules.ok(
+        "veth_endpoint", network="docker0", endpoints=[{"name": "web"}, {"name": "own", "nameservers": ["192.0.2.1"]}]
+    )
+    assert host.read("/etc/netns/web/resolv.conf") == "nameserver 192.0.2.53\nnameserver 2001:db8::53\n"
+    assert host.read("/etc/netns/own/resolv.conf") == "nameserver 192.0.2.1\n"
+    assert "192.0.2.53" in host.run(["ip", "netns", "exec", "web", "cat", "/etc/resolv.conf"]).stdout
+    # The host is told another one: that is drift of the endpoint's file.
+    host.write("/run/systemd/resolve/resolv.conf", "nameserver 192.0.2.54\n")
+    assert modules.ok("topology_info")["drift"] == ["Change file /etc/netns/web/resolv.conf."]
+    modules.ok("veth_endpoint", name="web")
+    assert host.read("/etc/netns/web/resolv.conf") == "nameserver 192.0.2.54\n"
+    # A nameserver that everybody reaches needs no file.
+    host.write("/etc/resolv.conf", "nameserver 192.0.2.53\n")
+    modules.ok("veth_endpoint", network="docker0", endpoints=[{"name": "late"}])
+    assert host.run(["ls", "/etc/netns/late"]).stdout.split() == ["hosts"]

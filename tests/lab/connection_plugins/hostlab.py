@@ -58,12 +58,12 @@ COPY_SECONDS = 300
 
 
 def nsenter_argv(pid: int, command: list[str]) -> list[str]:
-    """Return hostlab.enter.nsenter_argv for a command in the caller's working directory."""
+    """Return hostlab.enter.nsenter_argv for a command, in / as with a real machine."""
     # Ansible loads this file by its path: the package beside it is not importable by itself.
     lab = str(Path(__file__).resolve().parent.parent)
     if lab not in sys.path:
         sys.path.append(lab)
-    argv: list[str] = import_module("hostlab.enter").nsenter_argv(pid, command, directory=os.getcwd())
+    argv: list[str] = import_module("hostlab.enter").nsenter_argv(pid, command, directory="/")
     return argv
 
 

@@ -42,6 +42,9 @@ class Host:
         """Say whether the host still runs."""
         return self.identity.alive()
 
+    def after_stop(self) -> None:
+        """Remove what the host's end leaves behind; a plain host leaves nothing."""
+
     def argv(self, command: Sequence[str], netns: str | None = None) -> list[str]:
         """Return the command line that runs `command` in this host, in the caller's working directory.
 

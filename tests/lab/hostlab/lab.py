@@ -152,6 +152,8 @@ class Lab:
             collect(child)
         for outer in self._outer:
             outer.wait(2.0)
+        for host in self.hosts.values():
+            host.after_stop()
         if self._lan is not None or (self.directory / "lan.log").exists():
             shutil.rmtree(self.directory, ignore_errors=True)
             if self.directory.exists():
