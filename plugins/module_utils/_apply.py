@@ -21,12 +21,14 @@ from ._changes import (
     ChangeRules,
     DeleteBridge,
     DeleteEndpoint,
+    ForgetFlows,
     RemoveAddress,
     RemoveRoute,
     SetLink,
     SetSysctl,
     WriteFile,
 )
+from ._conntrack import forget_flows
 from ._endpoints import add_endpoints, delete_endpoints, undo_add_endpoints
 from ._errors import BridgeportError
 from ._files import write_file
@@ -68,6 +70,8 @@ _HANDLERS: dict[type[Change], tuple[Handler, Handler]] = {
         _each(lambda change: apply_tables(change.before, change.after)),
         _each(lambda change: apply_tables(change.after, change.before)),
     ),
+    # What was forgotten comes back with its next packet.
+    ForgetFlows: (_each(lambda change: forget_flows(change.flows)), _each(lambda change: forget_flows(change.flows))),
     SetSysctl: (
         _each(lambda change: _set_sysctl(change, change.new)),
         _each(lambda change: _set_sysctl(change, change.old)),

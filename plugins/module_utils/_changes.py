@@ -11,6 +11,7 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass, field
 
+from ._flows import Flow
 from ._nft_table import Table
 from ._state import BridgeState, EndpointState, FileState, InterfaceAddress, RouteState
 
@@ -23,6 +24,7 @@ __all__ = (
     "ChangeRules",
     "DeleteBridge",
     "DeleteEndpoint",
+    "ForgetFlows",
     "RemoveAddress",
     "RemoveRoute",
     "SetLink",
@@ -267,3 +269,16 @@ class ChangeRules(Change):
 
     def difference(self) -> tuple[Diff, Diff]:
         return dict.fromkeys(self.drifted, "drifted"), dict.fromkeys(self.drifted, "restored")
+
+
+@dataclass(frozen=True)
+class ForgetFlows(Change):
+    """Forget the UDP flows of host ports that lead elsewhere from now on."""
+
+    flows: tuple[Flow, ...]
+
+    @property
+    def sentence(self) -> str:
+        ports = sorted({flow.port for flow in self.flows})
+        shown = ", ".join(map(str, ports[:5])) + (" and %d more" % (len(ports) - 5) if len(ports) > 5 else "")
+        return "Forget the UDP flows to host port%s %s, which would go on as before." % ("s" * (len(ports) > 1), shown)

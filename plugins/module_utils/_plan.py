@@ -25,6 +25,7 @@ from ._changes import (
     ChangeRules,
     DeleteBridge,
     DeleteEndpoint,
+    ForgetFlows,
     RemoveAddress,
     RemoveRoute,
     SetLink,
@@ -32,6 +33,7 @@ from ._changes import (
     WriteFile,
 )
 from ._errors import StateError
+from ._flows import Flow
 from ._model import Endpoint, Network
 from ._nft_render import render_table
 from ._nft_table import Table, drift, same
@@ -127,7 +129,7 @@ class _Planner:
 
     # Rules
 
-    def rules(self) -> t.Iterator[ChangeRules]:
+    def rules(self) -> t.Iterator[Change]:
         wanted = {version: render_table(rules) for version, rules in rules_of(self.after).items()}
         there = {version: self.seen.tables.get(version, Table(version)) for version in wanted}
         if all(same(there[version], wanted[version]) for version in wanted):
@@ -136,7 +138,11 @@ class _Planner:
         if self.before != self.after:
             known = {version: render_table(rules) for version, rules in rules_of(self.before).items()}
         drifted = tuple(sentence for version in wanted for sentence in drift(there[version], known[version]))
-        yield ChangeRules(("rules", "bridgeport"), there, wanted, drifted)
+        subject = ("rules", "bridgeport")
+        yield ChangeRules(subject, there, wanted, drifted)
+        flows = tuple(flow for version in wanted for flow in _redirected(there[version], wanted[version]))
+        if flows:
+            yield ForgetFlows(subject, flows)
 
     # Networks
 
@@ -312,6 +318,17 @@ class _Planner:
         link = self.seen.links.get(network.name)
         if link is not None and _is_ours(link, "bridge", state.alias, True):
             yield DeleteBridge(("networks", network.name), state)
+
+
+def _redirected(before: Table, after: Table) -> t.Iterator[Flow]:
+    """The host's UDP ports that lead elsewhere in one table than in the other, or in only one of them."""
+    for name in ("published", "published_at"):
+        old, new = before.elements.get(name, {}), after.elements.get(name, {})
+        for key in sorted(old.keys() | new.keys()):
+            was, will = old.get(key), new.get(key)
+            address, protocol, port = key if len(key) == 3 else ("", *key)
+            if protocol == "udp" and (was and was.data) != (will and will.data):
+                yield Flow(after.version, str(address), int(port))
 
 
 def _is_ours(link: Link, kind: str, alias: str, known: bool) -> bool:

@@ -17,6 +17,7 @@ from ansible_collections.bridgeport.net.plugins.module_utils._changes import (
     ChangeRules,
     DeleteBridge,
     DeleteEndpoint,
+    ForgetFlows,
     SetSysctl,
     WriteFile,
 )
@@ -312,3 +313,19 @@ def test_removed_objects_are_in_scope() -> None:
 def test_drift_outside_the_scope_is_left_to_another_run_but_rules_are_always_mended() -> None:
     changes = make_plan(FULL, FULL, EMPTY_HOST, Scope(frozenset(), frozenset()))
     assert kinds(changes) == [ChangeRules, SetSysctl, SetSysctl]
+
+
+def test_udp_flows_of_ports_that_lead_elsewhere_are_forgotten() -> None:
+    endpoints = [WEB, {"name": "db", "network": "lan0"}]
+    ports = ["53:53/udp", "192.0.2.1:54:54/udp", "80:80"]
+    before = decided([LAN], endpoints, [{"endpoint": "web", "ports": ports}])
+    moved = decided([LAN], endpoints, [{"endpoint": "db", "ports": ports[:1]}, {"endpoint": "web", "ports": ports[1:]}])
+    for old, new, flows in (
+        (before, before, []),
+        (before, moved, [(4, "", 53)]),
+        (decided([LAN], endpoints), before, [(4, "", 53), (4, "192.0.2.1", 54)]),
+        (before, decided([LAN], endpoints), [(4, "", 53), (4, "192.0.2.1", 54)]),
+    ):
+        changes = make_plan(old, new, observed(old), scope_of(old, new, [], [], False))
+        found = [flow for change in changes if isinstance(change, ForgetFlows) for flow in change.flows]
+        assert [tuple(flow) for flow in found] == flows

@@ -59,7 +59,13 @@ def test_no_change_is_told_by_silence() -> None:
     [
         (["80:5000"], ["Publish *:80/tcp to port 5000 of endpoint web."]),
         (["9000"], ["Publish *:49153/tcp to port 9000 of endpoint web."]),
-        (["6000-6010:6000-6010/udp"], ["Publish *:6000-6010/udp to port 6000-6010 of endpoint web."]),
+        (
+            ["6000-6010:6000-6010/udp"],
+            [
+                "Publish *:6000-6010/udp to port 6000-6010 of endpoint web.",
+                "Forget the UDP flows to host ports 6000, 6001, 6002, 6003, 6004 and 6 more, which would go on as before.",
+            ],
+        ),
         (["8000-8002:80-82"], ["Publish *:8000-8002/tcp to port 80-82 of endpoint web."]),
         (
             ["127.0.0.1:80:80", "192.0.2.1:80:80"],
@@ -74,6 +80,7 @@ def test_no_change_is_told_by_silence() -> None:
                 "Publish *:80-81/tcp to port 80-81 of endpoint web.",
                 "Publish *:83/tcp to port 83 of endpoint web.",
                 "Publish *:80-81/udp to port 80-81 of endpoint web.",
+                "Forget the UDP flows to host ports 80, 81, which would go on as before.",
             ],
         ),
         (
@@ -145,6 +152,7 @@ def test_hole_in_a_range_splits_its_removal() -> None:
     assert actions(before, after) == [
         "Unpublish *:6000-6001/udp to port 6000-6001 of endpoint web.",
         "Unpublish *:6003-6004/udp to port 6003-6004 of endpoint web.",
+        "Forget the UDP flows to host ports 6000, 6001, 6003, 6004, which would go on as before.",
     ]
 
 
