@@ -47,6 +47,8 @@ lint: setup
 
 types: setup
 	MYPYPATH=$(ANSIBLE_COLLECTIONS_PATH):tests/lab mypy
+	MYPYPATH=$(ANSIBLE_COLLECTIONS_PATH):tests/lab:tests/unit mypy tests/lab/*.py tests/demo/demo.py
+	MYPYPATH=$(ANSIBLE_COLLECTIONS_PATH):tests/unit mypy tests/unit/*.py
 
 unit: setup
 	PYTHONPATH=$(ANSIBLE_COLLECTIONS_PATH) python -m pytest -q tests/unit

@@ -15,10 +15,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 from hostlab import Host, Lab
-from support import Interpreter, Modules, interpreters
-
-CLIENT = ["192.168.52.202/24", "fd52::202/64"]
-HOST = ["192.168.52.203/24", "fd52::203/64"]
+from support import CLIENT, HOST, Interpreter, Modules, interpreters
 
 
 @pytest.fixture(scope="session")

@@ -19,6 +19,9 @@ from hostlab import Host, Lab
 ROOT = Path(__file__).resolve().parents[2]
 COLLECTIONS = ROOT / ".ansible" / "collections"
 BIN = Path(sys.executable).parent
+# The articles' two machines.
+CLIENT = ["192.168.52.202/24", "fd52::202/64"]
+HOST = ["192.168.52.203/24", "fd52::203/64"]
 RUNNER = Path(__file__).with_name("run_module.py")
 
 

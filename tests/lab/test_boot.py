@@ -12,10 +12,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import CLIENT, HOST
 
 from hostlab import Host, Lab, echo_command
-from support import Modules, interpreters, playbook, recap
+from support import CLIENT, HOST, Modules, interpreters, playbook, recap
 
 COMMAND = "/usr/local/sbin/bridgeport"
 RECORD = "/var/lib/bridgeport/topology.json"

@@ -17,7 +17,7 @@ import pytest
 from hostlab import Host, echo_command
 from support import Modules
 
-NETWORK = {"name": "docker0", "subnets": ["172.17.0.0/16", "fd00:17::/64"]}
+NETWORK: dict[str, Any] = {"name": "docker0", "subnets": ["172.17.0.0/16", "fd00:17::/64"]}
 
 
 @pytest.fixture

@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import CLIENT, HOST
 
 from hostlab import Lab, echo_command
-from support import Modules, interpreters
+from support import CLIENT, HOST, Modules, interpreters
 
 LAN = {4: "192.168.52.203", 6: "fd52::203"}
 OUTSIDE = {4: "192.168.52.202", 6: "fd52::202"}

@@ -12,10 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import CLIENT, HOST
 
 from hostlab import Lab, echo_command
-from support import BIN, COLLECTIONS, ROOT, ansible_environment, playbook, recap
+from support import BIN, CLIENT, COLLECTIONS, HOST, ROOT, ansible_environment, playbook, recap
 
 VARIABLES = """
 host_manage_packages: false

@@ -18,7 +18,7 @@ from hostlab import Host
 from support import Modules
 
 State = dict[str, Any]
-NETWORK = {"name": "docker0", "subnets": ["172.17.0.0/16", "fd00:17::/64"], "mtu": 1500}
+NETWORK: State = {"name": "docker0", "subnets": ["172.17.0.0/16", "fd00:17::/64"], "mtu": 1500}
 
 
 def transition(modules: Modules, module: str, options: State, kernel: Callable[[Host], None]) -> None:

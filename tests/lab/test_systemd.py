@@ -12,12 +12,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import CLIENT, HOST
 
 from hostlab import Host, Lab
 from hostlab.image import image
 from hostlab.machine import Machine, boot
-from support import ROOT, playbook, recap
+from support import CLIENT, HOST, ROOT, playbook, recap
 
 VARIABLES = """
 bridge_networks: [{name: docker0, subnets: [172.17.0.0/16]}]

@@ -109,7 +109,7 @@ class Echo:
             connection.close()
 
     def _datagram(self, server: socket.socket) -> None:
-        _unused, messages, _unused, client = server.recvmsg(65536, ADDRESS_SPACE)
+        _data, messages, _flags, client = server.recvmsg(65536, ADDRESS_SPACE)
         line = answer(self.name, client)
         try:
             server.sendmsg([line], [self._from(message) for message in messages], 0, client)
