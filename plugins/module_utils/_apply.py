@@ -32,7 +32,16 @@ from ._conntrack import forget_flows
 from ._endpoints import add_endpoints, delete_endpoints, undo_add_endpoints
 from ._errors import BridgeportError
 from ._files import write_file
-from ._links import add_address, add_bridge, add_route, delete_bridge, remove_address, remove_route, set_link
+from ._links import (
+    add_address,
+    add_bridge,
+    add_route,
+    delete_bridge,
+    remove_address,
+    remove_route,
+    restore_bridge,
+    set_link,
+)
 from ._nftables import apply_tables
 from ._sysctl import write_sysctl
 
@@ -85,7 +94,10 @@ _HANDLERS: dict[type[Change], tuple[Handler, Handler]] = {
     AddRoute: (_each(add_route), _each(remove_route)),
     RemoveRoute: (_each(remove_route), _each(add_route)),
     AddBridge: (_each(lambda change: add_bridge(change.state)), _each(lambda change: delete_bridge(change.state))),
-    DeleteBridge: (_each(lambda change: delete_bridge(change.state)), _each(lambda change: add_bridge(change.state))),
+    DeleteBridge: (
+        _each(lambda change: delete_bridge(change.state)),
+        _each(lambda change: restore_bridge(change.state)),
+    ),
     AddEndpoint: (add_endpoints, undo_add_endpoints),
     DeleteEndpoint: (delete_endpoints, _restore_endpoints),
     WriteFile: (

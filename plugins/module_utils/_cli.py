@@ -37,7 +37,12 @@ def main(arguments: t.Sequence[str] | None = None) -> int:
         return t.cast(int, options.run(options))
     except BridgeportError as problem:
         sys.stderr.write("bridgeport: %s\n" % problem)
-        return _FAILED
+    except Exception as problem:
+        sys.stderr.write(
+            "bridgeport: Cannot go on: an unforeseen error (%s: %s). Please report it.\n"
+            % (type(problem).__name__, problem)
+        )
+    return _FAILED
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -22,7 +22,7 @@ from . import _netns as netns
 from ._changes import AddEndpoint, DeleteEndpoint
 from ._links import index_of, open_file_limit, queue_address, queue_route, queue_setting
 from ._netlink import Batch, Socket
-from ._state import EndpointState
+from ._state import EndpointState, is_ours
 from ._sysctl import write_sysctl
 
 __all__ = ("add_endpoints", "delete_endpoints", "undo_add_endpoints")
@@ -76,7 +76,7 @@ def add_endpoints(changes: t.Sequence[AddEndpoint]) -> None:
     :raises KernelError: the kernel refused; what was made until then is left for :func:`undo_add_endpoints`.
     """
     netns.prepare_directory()
-    _delete_links([change.state.host_interface for change in changes if change.stale_link])
+    _delete_links([change.state for change in changes if change.stale_link])
     # Two open files each: the namespace and the socket in it.
     size = max(min(256, open_file_limit() // 2), 1)
     for start in range(0, len(changes), size):
@@ -166,7 +166,7 @@ def delete_endpoints(changes: t.Sequence[DeleteEndpoint]) -> None:
 
     :raises KernelError: the kernel refused.
     """
-    _delete_links([change.state.host_interface for change in changes if change.with_link])
+    _delete_links([change.state for change in changes if change.with_link])
     for change in changes:
         netns.delete(change.state.name)
 
@@ -176,16 +176,20 @@ def undo_add_endpoints(changes: t.Sequence[AddEndpoint]) -> None:
 
     :raises KernelError: the kernel refused.
     """
-    states: list[EndpointState] = [change.state for change in changes]
-    _delete_links([state.host_interface for state in states])
+    _delete_links([change.state for change in changes])
     for change in changes:
         if not change.into_existing:
             netns.delete(change.state.name)
 
 
-def _delete_links(names: t.Sequence[str]) -> None:
-    indexes = {name: index for index, name in socket.if_nameindex()}
-    there = [(name, indexes[name]) for name in names if name in indexes]
+def _delete_links(states: t.Sequence[EndpointState]) -> None:
+    """Delete the host's ends that are there and ours; another's of that name stays."""
+    if not states:
+        return
+    with Socket() as host:
+        links = host.links()
+    found = ((links.get(state.host_interface), state) for state in states)
+    there = [(link.name, link.index) for link, state in found if link is not None and is_ours(link, state)]
     if not there:
         return
     batch = Batch()

@@ -13,18 +13,20 @@ from __future__ import annotations
 
 import os
 import typing as t
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ._apply import apply
-from ._changes import Change
+from ._changes import Change, WriteFile
 from ._errors import DependencyError, InputError
 from ._facts import HostFacts
 from ._host import KernelFacts, observe
 from ._netlink import Socket, require_pyroute2
+from ._nft_render import render_table
 from ._nftables import require_nftables
 from ._plan import make_plan, scope_of
 from ._record import Record
 from ._report import actions_of, diff_of
+from ._ruleset import rules_of
 from ._topology import Topology
 
 __all__ = ("Engine", "Inspection", "Outcome", "Touched", "require_host")
@@ -109,6 +111,8 @@ class Engine:
             if check and assume is not None:
                 start = assume
             after = decide(start, self.facts)
+            if check and assume is not None:
+                return self._plan_assumed(assume, after, touched)
             before = _union(self.record.topology, start)
             outcome, changes = self._plan(before, after, touched, interrupted)
             if check:
@@ -131,32 +135,44 @@ class Engine:
                 counters = sock.counters()
             return Inspection(start, outcome.actions, self.record.pending is not None, self.record.backend, counters)
 
+    def _plan_assumed(self, assumed: Topology, after: Topology, touched: Touched) -> Outcome:
+        """What this request adds to what earlier ones of the same play would have done, had they not been checked."""
+        before = _union(self.record.topology, assumed)
+        scope = scope_of(before, after, touched.networks, touched.endpoints, touched.everything)
+        observed = observe(before, after, scope)
+        earlier = make_plan(before, assumed, observed, scope)
+        # Of what they would have done, what this one would build on in other words: the rules and the files.
+        tables = {version: render_table(rules) for version, rules in rules_of(assumed).items()}
+        files = dict(observed.files)
+        for change in earlier:
+            if isinstance(change, WriteFile) and change.new is not None:
+                files[change.path] = change.new
+        planned = make_plan(before, after, replace(observed, tables=tables, files=files), scope)
+        changes = [change for change in planned if change not in earlier]
+        return _outcome(assumed, after, changes, self.record.backend)
+
     def _plan(
         self, before: Topology, after: Topology, touched: Touched, interrupted: bool
     ) -> tuple[Outcome, list[Change]]:
         full = touched.everything or interrupted
         scope = scope_of(before, after, touched.networks, touched.endpoints, full)
         changes = make_plan(before, after, observe(before, after, scope), scope)
-        actions = actions_of(before, after, changes)
-        outcome = Outcome(
-            before,
-            after,
-            bool(changes) or before != after,
-            actions,
-            diff_of(before, after, changes),
-            self.record.backend,
-        )
-        return outcome, changes
+        return _outcome(before, after, changes, self.record.backend), changes
 
     def _carry_out(self, after: Topology, changes: list[Change]) -> None:
         self.record.begin(after)
         try:
             apply(changes)
         except BaseException:
-            # It was undone, whatever it was. To keep it pending would make every later run fail like this one.
+            # It was undone, whatever it was: kept pending, it would make every later run fail like this one.
             self.record.abort()
             raise
         self.record.commit(keep=not after.empty)
+
+
+def _outcome(before: Topology, after: Topology, changes: list[Change], backend: str) -> Outcome:
+    actions = actions_of(before, after, changes)
+    return Outcome(before, after, bool(changes) or before != after, actions, diff_of(before, after, changes), backend)
 
 
 def _check_backend(backend: str | None) -> None:

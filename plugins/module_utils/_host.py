@@ -21,7 +21,7 @@ from ._netlink import Socket
 from ._nftables import read_tables
 from ._plan import FORWARDING, Scope, networks_in
 from ._sockets import port_holders
-from ._state import EndpointState, FileState, Inside, Observed, bridge_state, endpoint_state, files_of
+from ._state import ANY_UPSTREAM, EndpointState, FileState, Inside, Observed, bridge_state, endpoint_state, files_of
 from ._sysctl import read_sysctl
 from ._topology import Topology
 
@@ -169,6 +169,10 @@ def _look_inside(wanted: EndpointState) -> Inside:
 
 def _files(before: Topology, after: Topology, scope: Scope, upstream: tuple[str, ...]) -> dict[str, FileState]:
     networks = networks_in(scope, before, after)
-    paths = {path for topology in (before, after) for path in files_of(topology, networks, scope.endpoints, upstream)}
+    paths = {
+        path
+        for topology in (before, after)
+        for path in files_of(topology, networks, scope.endpoints, upstream or ANY_UPSTREAM)
+    }
     read = {path: read_file(path) for path in paths}
     return {path: state for path, state in read.items() if state is not None}

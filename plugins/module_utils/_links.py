@@ -17,7 +17,7 @@ from . import _netns as netns
 from ._changes import AddAddress, AddRoute, RemoveAddress, RemoveRoute, SetLink
 from ._errors import KernelError
 from ._netlink import Batch, Socket
-from ._state import BridgeState, InterfaceAddress, RouteState
+from ._state import BridgeState, InterfaceAddress, RouteState, is_ours
 from ._sysctl import write_sysctl
 
 __all__ = ("add_address", "add_bridge", "add_route", "delete_bridge", "remove_address", "remove_route", "set_link")
@@ -34,13 +34,14 @@ def index_of(interface: str, attempt: str) -> int:
 
     :raises KernelError: there is none of that name.
     """
-    try:
-        return socket.if_nametoindex(interface)
-    except OSError:
+    # Not if_nametoindex: it takes an alternative name of another interface, too.
+    index = next((index for index, name in socket.if_nameindex() if name == interface), None)
+    if index is None:
         raise KernelError(
             "Cannot %s: there is no interface %s. It went away during this run; run again." % (attempt, interface),
             errno.ENODEV,
-        ) from None
+        )
+    return index
 
 
 def add_bridge(state: BridgeState) -> None:
@@ -83,18 +84,26 @@ def _write_optional(key: str, value: str) -> None:
 
 
 def delete_bridge(state: BridgeState) -> None:
-    """Delete a bridge; one that is gone already is no error.
+    """Delete a bridge of ours; one that is gone already, or another's of that name, is no error and stays.
 
     :raises KernelError: the kernel refused.
     """
-    try:
-        index = socket.if_nametoindex(state.name)
-    except OSError:
-        return
     with Socket() as sock:
+        link = sock.links().get(state.name)
+        if link is None or not is_ours(link, state):
+            return
         batch = Batch()
-        batch.add("delete bridge %s" % state.name, "link", "del", index=index, tolerate=(errno.ENODEV,))
+        batch.add("delete bridge %s" % state.name, "link", "del", index=link.index, tolerate=(errno.ENODEV,))
         batch.send(sock)
+
+
+def restore_bridge(state: BridgeState) -> None:
+    """Create a bridge again that was deleted; one that was not is no error.
+
+    :raises KernelError: the kernel refused.
+    """
+    if not any(name == state.name for _index, name in socket.if_nameindex()):
+        add_bridge(state)
 
 
 def queue_address(batch: Batch, attempt: str, index: int, address: InterfaceAddress) -> None:

@@ -19,7 +19,7 @@ _PROTOCOLS = {"6": "tcp", "17": "udp", "132": "sctp"}
 
 def parse_table(version: int, listing: t.Iterable[t.Mapping[str, t.Any]]) -> Table:
     """Read the objects of ``nft -j list table`` (its ``nftables`` array) into a :class:`Table`."""
-    exists = False
+    exists = flagged = False
     sets: dict[str, str] = {}
     elements: dict[str, dict[Key, Element]] = {}
     heads: dict[str, tuple[str, str, int] | None] = {}
@@ -27,7 +27,7 @@ def parse_table(version: int, listing: t.Iterable[t.Mapping[str, t.Any]]) -> Tab
     for item in listing:
         kind, body = next(iter(item.items()))
         if kind == "table":
-            exists = True
+            exists, flagged = True, bool(body.get("flags"))
         elif kind in ("set", "map"):
             sets[body["name"]] = _listed_type(body)
             named = sets[body["name"]].split(" . ").index("inet_proto") if "inet_proto" in sets[body["name"]] else -1
@@ -38,7 +38,7 @@ def parse_table(version: int, listing: t.Iterable[t.Mapping[str, t.Any]]) -> Tab
         elif kind == "rule":
             rules.setdefault(body["chain"], []).append(("", body.get("comment", "")))
     chains = {name: Chain(name, hook, tuple(rules.get(name, ()))) for name, hook in heads.items()}
-    return Table(version, exists, sets, elements, chains)
+    return Table(version, exists, sets, elements, chains, flagged)
 
 
 def _listed_hook(body: t.Mapping[str, t.Any]) -> tuple[str, str, int] | None:

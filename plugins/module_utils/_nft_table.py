@@ -46,13 +46,17 @@ class Chain:
 
 @dataclass(frozen=True)
 class Table:
-    """What one table holds, or should. ``sets`` maps a set's or map's name to its type; a map's type has a colon."""
+    """What one table holds, or should. ``sets`` maps a set's or map's name to its type; a map's type has a colon.
+
+    ``flagged``: it bears a flag, such as dormant, which switches all of it off. Ours bear none.
+    """
 
     version: int
     exists: bool = False
     sets: t.Mapping[str, str] = field(default_factory=dict)
     elements: t.Mapping[str, t.Mapping[Key, Element]] = field(default_factory=dict)
     chains: t.Mapping[str, Chain] = field(default_factory=dict)
+    flagged: bool = False
 
 
 def transaction(before: Table, after: Table) -> str:
@@ -82,6 +86,8 @@ def transaction(before: Table, after: Table) -> str:
 
 
 def _must_replace(before: Table, after: Table) -> bool:
+    if before.flagged:
+        return True
     if any(before.sets[name] != kind for name, kind in after.sets.items() if name in before.sets):
         return True
     return any(before.chains[name].hook != chain.hook for name, chain in after.chains.items() if name in before.chains)
@@ -170,6 +176,8 @@ def drift(there: Table, known: Table) -> t.Iterator[str]:
             else "Remove the table %s, which nothing asks for." % name
         )
         return
+    if there.flagged:
+        yield "Restore the table %s, which somebody has given flags." % name
     for chain in sorted(known.chains.keys() | there.chains.keys()):
         old, new = there.chains.get(chain), known.chains.get(chain)
         if old is None:

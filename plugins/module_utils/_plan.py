@@ -39,6 +39,7 @@ from ._nft_render import render_table
 from ._nft_table import Table, drift, same
 from ._ruleset import rules_of
 from ._state import (
+    ANY_UPSTREAM,
     BridgeState,
     EndpointState,
     Inside,
@@ -47,6 +48,8 @@ from ._state import (
     bridge_state,
     endpoint_state,
     files_of,
+    is_ours,
+    same_setting,
 )
 from ._topology import Topology
 
@@ -155,7 +158,7 @@ class _Planner:
             yield AddBridge(subject, wanted)
             yield from self._rejoin(network)
             return
-        if not _is_ours(link, "bridge", wanted.alias, old is not None):
+        if not is_ours(link, wanted):
             raise _foreign_interface("set up network %s" % network.name, link)
         yield from _link_changes(subject, "", link, {"mac": wanted.mac, "mtu": wanted.mtu, "alias": wanted.alias})
         yield from self._sysctls(subject, "", wanted.sysctls, self.seen.sysctls)
@@ -179,8 +182,7 @@ class _Planner:
         for endpoint in self.after.endpoints_of(network.name):
             wanted = endpoint_state(self.after, endpoint)
             link = self.seen.links.get(wanted.host_interface)
-            known = endpoint.name in self.before.endpoints
-            if link is None or not _is_ours(link, "veth", wanted.alias, known):
+            if link is None or not is_ours(link, wanted):
                 continue
             subject = ("endpoints", endpoint.name)
             yield SetLink(subject, "", link.name, "master", self._master(link), network.name)
@@ -199,7 +201,7 @@ class _Planner:
         link = self.seen.links.get(wanted.host_interface)
         inside = self.seen.namespaces.get(endpoint.name)
         known = endpoint.name in self.before.endpoints
-        if link is not None and not _is_ours(link, "veth", wanted.alias, known):
+        if link is not None and not is_ours(link, wanted):
             raise _foreign_interface("create endpoint %s" % endpoint.name, link)
         if inside is not None and link is None and not known:
             raise StateError(
@@ -275,23 +277,35 @@ class _Planner:
             if current is None and key.startswith("net.ipv6."):
                 # A kernel booted without IPv6 has nothing to switch off.
                 continue
-            if current is None or current.split() != value.split():
+            if not same_setting(current, value):
                 yield SetSysctl(subject, endpoint, key, current, value)
 
     # What belongs to no single link
 
     def files(self, scope: Scope) -> t.Iterator[WriteFile]:
         networks = networks_in(scope, self.before, self.after)
-        old = files_of(self.before, networks, scope.endpoints, self.seen.upstream)
+        old = files_of(self.before, networks, scope.endpoints, self.seen.upstream or ANY_UPSTREAM)
         new = files_of(self.after, networks, scope.endpoints, self.seen.upstream)
         for path, (subject, wanted) in new.items():
             there = self.seen.files.get(path)
+            if there is not None and there != wanted and not there.ours and self._is_new(subject):
+                raise StateError(
+                    "Cannot create endpoint %s: the file %s exists already and is not ours. "
+                    "It was left alone; move it away or choose another name." % (subject[1], path)
+                )
             if there != wanted:
                 yield WriteFile(subject, path, there, wanted)
         for path, (subject, _was) in old.items():
             there = self.seen.files.get(path)
-            if path not in new and there is not None:
+            if path not in new and there is not None and (there.ours or subject[0] == "networks"):
                 yield WriteFile(subject, path, there, None)
+
+    def _is_new(self, subject: tuple[str, str]) -> bool:
+        """Whether it is an endpoint of which neither the record nor the kernel knows anything."""
+        kind, name = subject
+        if kind != "endpoints" or name in self.before.endpoints:
+            return False
+        return self.after.endpoints[name].host_interface not in self.seen.links
 
     def forwarding(self) -> t.Iterator[SetSysctl]:
         subject = ("host", "sysctls")
@@ -309,14 +323,14 @@ class _Planner:
     def without_endpoint(self, endpoint: Endpoint) -> t.Iterator[Change]:
         state = self._had(endpoint.name)
         link = self.seen.links.get(endpoint.host_interface)
-        ours = link is not None and state is not None and _is_ours(link, "veth", state.alias, True)
+        ours = link is not None and state is not None and is_ours(link, state)
         if state is not None and (ours or endpoint.name in self.seen.namespaces):
             yield DeleteEndpoint(("endpoints", endpoint.name), state, ours)
 
     def without_bridge(self, network: Network) -> t.Iterator[Change]:
         state: BridgeState = bridge_state(self.before, network)
         link = self.seen.links.get(network.name)
-        if link is not None and _is_ours(link, "bridge", state.alias, True):
+        if link is not None and is_ours(link, state):
             yield DeleteBridge(("networks", network.name), state)
 
 
@@ -329,11 +343,6 @@ def _redirected(before: Table, after: Table) -> t.Iterator[Flow]:
             address, protocol, port = key if len(key) == 3 else ("", *key)
             if protocol == "udp" and (was and was.data) != (will and will.data):
                 yield Flow(after.version, str(address), int(port))
-
-
-def _is_ours(link: Link, kind: str, alias: str, known: bool) -> bool:
-    """Ours is what bears our alias; or, where a killed run had no time to set it, what the record names."""
-    return link.kind == kind and (link.alias == alias or (known and not link.alias))
 
 
 def _foreign_interface(attempt: str, link: Link) -> StateError:

@@ -58,7 +58,9 @@ class Record:
         """
         try:
             if create:
-                os.makedirs(self.directory, mode=0o755, exist_ok=True)
+                os.makedirs(self.directory, mode=0o700, exist_ok=True)
+                # Whoever may open the directory may lock it, and so hold up every run.
+                os.chmod(self.directory, 0o700)
             folder = os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except FileNotFoundError:
             yield
@@ -113,7 +115,7 @@ class Record:
             return topology_from_json(data["topology"]), str(data["backend"])
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, KeyError, TypeError, RecordError) as problem:
+        except (OSError, ValueError, KeyError, TypeError, RecursionError, RecordError) as problem:
             raise RecordError(
                 "Cannot read the record %s: %s. Nothing was changed and the file was left as it is. Restore it from a "
                 "backup; or move it away and run your playbook again, which adopts what the kernel still holds."
@@ -164,7 +166,13 @@ class Record:
             ) from None
 
     def abort(self) -> None:
-        """Forget what :meth:`begin` wrote, because all of it was undone."""
+        """Forget what :meth:`begin` wrote, because all of it was undone.
+
+        What an earlier run had left to be completed is left as before.
+        """
+        if self.pending is not None:
+            self.begin(self.pending)
+            return
         with contextlib.suppress(OSError):
             os.unlink(self.pending_path)
             self._sync()

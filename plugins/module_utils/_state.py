@@ -18,6 +18,7 @@ from ._nft_table import Table
 from ._topology import Topology
 
 __all__ = (
+    "ANY_UPSTREAM",
     "BridgeState",
     "EndpointState",
     "FileState",
@@ -31,10 +32,18 @@ __all__ = (
     "endpoint_state",
     "files_of",
     "hosts_path",
+    "is_ours",
     "network_files",
+    "same_setting",
 )
 
 InterfaceAddress = t.Union[IPv4Interface, IPv6Interface]
+
+# In place of nameservers, to name every file that an endpoint may have, whatever they are.
+ANY_UPSTREAM = ("any",)
+
+# By this line a resolv.conf of ours is known from one that an operator put there.
+_MARK = "# Written by bridgeport.net."
 
 _HOSTS_DIRECTORY = "/var/lib/bridgeport/hosts"
 _NETNS_FILES = "/etc/netns"
@@ -69,6 +78,11 @@ class FileState(t.NamedTuple):
 
     text: str
     link: bool = False
+
+    @property
+    def ours(self) -> bool:
+        """Whether we wrote it: a file of ours in a place that may hold one of an operator's is marked or is a link."""
+        return self.text.startswith(_HOSTS_DIRECTORY if self.link else _MARK)
 
 
 @dataclass(frozen=True)
@@ -139,6 +153,30 @@ class Observed:
     upstream: tuple[str, ...] = ()
 
 
+def is_ours(link: Link, wanted: BridgeState | EndpointState) -> bool:
+    """Whether a link is the one that we made for ``wanted``: a bridge, or the host's end of a veth pair.
+
+    Ours is what bears our alias. A run that was killed may have had no time to set it, but a link has its MAC address,
+    which is derived from our names, from the moment that it exists.
+    """
+    kind, mac = ("bridge", wanted.mac) if isinstance(wanted, BridgeState) else ("veth", wanted.host_mac)
+    return link.kind == kind and (link.alias == wanted.alias or (not link.alias and link.mac == mac))
+
+
+def same_setting(current: str | None, wanted: str) -> bool:
+    """Whether a kernel setting has the wanted value, however the numbers are written."""
+    if current is None:
+        return False
+    return [_plain(word) for word in current.split()] == [_plain(word) for word in wanted.split()]
+
+
+def _plain(word: str) -> str:
+    try:
+        return str(int(word, 0))
+    except ValueError:
+        return word
+
+
 def bridge_state(topology: Topology, network: Network) -> BridgeState:
     """The bridge that a network wants."""
     addresses: tuple[InterfaceAddress, ...] = ()
@@ -189,7 +227,7 @@ def endpoint_state(topology: Topology, endpoint: Endpoint) -> EndpointState:
         isolated=not network.icc,
         addresses=tuple(addresses),
         routes=tuple(_routes(network, endpoint)),
-        sysctls=tuple(_sysctls(network, endpoint)),
+        sysctls=tuple({**dict(_sysctls(network, endpoint)), **dict(endpoint.sysctls)}.items()),
     )
 
 
@@ -206,11 +244,11 @@ def _routes(network: Network, endpoint: Endpoint) -> t.Iterator[RouteState]:
 def _sysctls(network: Network, endpoint: Endpoint) -> t.Iterator[tuple[str, str]]:
     interface = "net.ipv6.conf.%s" % endpoint.interface
     if 6 in network.families:
+        yield interface + ".disable_ipv6", "0"
         yield interface + ".accept_ra", "0"
         yield interface + ".autoconf", "0"
     else:
         yield interface + ".disable_ipv6", "1"
-    yield from endpoint.sysctls
 
 
 def hosts_path(network: str) -> str:
@@ -254,7 +292,7 @@ def endpoint_files(endpoint: Endpoint, upstream: tuple[str, ...] = ()) -> dict[s
     files = {"%s/%s/hosts" % (_NETNS_FILES, endpoint.name): FileState(hosts_path(endpoint.network), link=True)}
     nameservers = endpoint.nameservers or upstream
     if nameservers or endpoint.search:
-        lines = ["nameserver %s" % address for address in nameservers]
+        lines = [_MARK, *("nameserver %s" % address for address in nameservers)]
         if endpoint.search:
             lines.append("search %s" % " ".join(endpoint.search))
         files["%s/%s/resolv.conf" % (_NETNS_FILES, endpoint.name)] = FileState("".join(line + "\n" for line in lines))

@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 from ._errors import KernelError, kernel_words
+from ._state import same_setting
 
 __all__ = ("read_sysctl", "write_sysctl")
 
@@ -40,7 +41,7 @@ def write_sysctl(key: str, value: str) -> None:
     :raises KernelError: the setting does not exist or the kernel refused the value.
     """
     current = read_sysctl(key)
-    if current is not None and current.split() == value.split():
+    if same_setting(current, value):
         return
     try:
         with open(_path(key), "w", encoding="ascii") as file:

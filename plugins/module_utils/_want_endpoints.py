@@ -193,6 +193,11 @@ def _sysctls(name: str, asked: t.Mapping[str, t.Any]) -> tuple[tuple[str, str], 
             )
         if value is None:
             raise InputError("Cannot set sysctl %s in endpoint %s: it has no value. Give one." % (key, name))
+        if not str(value).isascii() or not str(value).isprintable():
+            raise InputError(
+                "Cannot set sysctl %s in endpoint %s to %r: a setting is one line of plain text. Give such a value."
+                % (key, name, value)
+            )
         settled[key.replace("/", ".")] = str(int(value) if isinstance(value, bool) else value)
     return tuple(sorted(settled.items()))
 

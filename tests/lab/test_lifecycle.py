@@ -17,6 +17,7 @@ import pytest
 from hostlab import Host, echo_command
 from support import Modules
 
+MARK = "# Written by bridgeport.net.\n"
 NETWORK: dict[str, Any] = {"name": "docker0", "subnets": ["172.17.0.0/16", "fd00:17::/64"]}
 
 
@@ -343,14 +344,14 @@ def test_endpoints_get_nameservers_that_they_can_reach(fresh: Callable[[str], Mo
     modules.ok(
         "veth_endpoint", network="docker0", endpoints=[{"name": "web"}, {"name": "own", "nameservers": ["192.0.2.1"]}]
     )
-    assert host.read("/etc/netns/web/resolv.conf") == "nameserver 192.0.2.53\nnameserver 2001:db8::53\n"
-    assert host.read("/etc/netns/own/resolv.conf") == "nameserver 192.0.2.1\n"
+    assert host.read("/etc/netns/web/resolv.conf") == MARK + "nameserver 192.0.2.53\nnameserver 2001:db8::53\n"
+    assert host.read("/etc/netns/own/resolv.conf") == MARK + "nameserver 192.0.2.1\n"
     assert "192.0.2.53" in host.run(["ip", "netns", "exec", "web", "cat", "/etc/resolv.conf"]).stdout
     # The host is told another one: that is drift of the endpoint's file.
     host.write("/run/systemd/resolve/resolv.conf", "nameserver 192.0.2.54\n")
     assert modules.ok("topology_info")["drift"] == ["Change file /etc/netns/web/resolv.conf."]
     modules.ok("veth_endpoint", name="web")
-    assert host.read("/etc/netns/web/resolv.conf") == "nameserver 192.0.2.54\n"
+    assert host.read("/etc/netns/web/resolv.conf") == MARK + "nameserver 192.0.2.54\n"
     # A nameserver that everybody reaches needs no file.
     host.write("/etc/resolv.conf", "nameserver 192.0.2.53\n")
     modules.ok("veth_endpoint", network="docker0", endpoints=[{"name": "late"}])

@@ -18,6 +18,7 @@ from hostlab import Host
 from support import Modules
 
 State = dict[str, Any]
+MARK = "# Written by bridgeport.net.\n"
 NETWORK: State = {"name": "docker0", "subnets": ["172.17.0.0/16", "fd00:17::/64"], "mtu": 1500}
 
 
@@ -148,7 +149,7 @@ def test_veth_endpoint(fresh: Callable[[str], Modules], python: str) -> None:
         assert addresses(host, "eth0", "web") == {"172.17.0.9/16", "fd00:17::2/64"}
         routes = host.run(["ip", "route"], netns="web").stdout
         assert "default via 172.17.0.1" in routes and "10.99.0.0/16 via 172.17.0.77" in routes
-        assert host.read("/etc/netns/web/resolv.conf") == "nameserver 192.0.2.53\nsearch example.org\n"
+        assert host.read("/etc/netns/web/resolv.conf") == MARK + "nameserver 192.0.2.53\nsearch example.org\n"
         assert "172.17.0.9 web www" in host.read("/etc/netns/web/hosts")
 
     def removed(host: Host) -> None:

@@ -127,6 +127,17 @@ def test_services_in_endpoints(lab: Lab, host: Machine, variables: str) -> None:
     )
 
 
+def test_a_service_moves_off_the_host_with_its_port(lab: Lab, host: Machine, variables: str) -> None:
+    """It holds the very port that is to be published, until it has moved: one play does both."""
+    client = lab.hosts["client"]
+    host.run(["systemctl", "start", "nginx"])
+    assert "Welcome" in welcome(client)
+    run(lab, "-e", variables, "bridgeport.net.site")
+    wait_for(client, "Welcome to nginx!")
+    assert ":80 " not in host.run(["ss", "-Hltn"]).stdout
+    assert run(lab, "-e", variables, "bridgeport.net.site")["changed"] == 0
+
+
 def test_reboot_without_ansible(lab: Lab, host: Machine, variables: str) -> None:
     client = lab.hosts["client"]
     run(lab, "-e", variables, "bridgeport.net.site")
@@ -190,6 +201,7 @@ def test_removing_an_endpoint_stops_what_lives_in_it(lab: Lab, host: Machine, va
     ("prepare", "unit", "words"),
     [
         ("true", "no-such.service", ["no-such.service", "systemd knows no such unit"]),
+        ("true", "nginx", ["unit nginx inside", "not the name of a service"]),
         ("systemctl set-property --runtime nginx.service CPUWeight=100", "nginx.service", []),
         (
             "mkdir -p /etc/systemd/system/nginx.service.d && printf '[Service]\\nPrivateNetwork=yes\\n' "
@@ -204,7 +216,7 @@ def test_removing_an_endpoint_stops_what_lives_in_it(lab: Lab, host: Machine, va
             ["nginx.service", "/run/netns/x already"],
         ),
     ],
-    ids=["unknown", "fine", "private network", "elsewhere"],
+    ids=["unknown", "no suffix", "fine", "private network", "elsewhere"],
 )
 def test_units_that_cannot_be_moved(lab: Lab, host: Machine, prepare: str, unit: str, words: list[str]) -> None:
     host.run(["sh", "-c", prepare])

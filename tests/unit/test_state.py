@@ -108,7 +108,14 @@ def test_own_routes_stand_behind_the_default_routes_or_alone() -> None:
     ("endpoint", "expected"),
     [
         (WEB, [("net.ipv6.conf.eth0.disable_ipv6", "1")]),
-        (BOTH, [("net.ipv6.conf.eth0.accept_ra", "0"), ("net.ipv6.conf.eth0.autoconf", "0")]),
+        (
+            BOTH,
+            [
+                ("net.ipv6.conf.eth0.disable_ipv6", "0"),
+                ("net.ipv6.conf.eth0.accept_ra", "0"),
+                ("net.ipv6.conf.eth0.autoconf", "0"),
+            ],
+        ),
         (
             {**WEB, "interface": "ens3", "sysctls": {"net.core.somaxconn": 4096}},
             [("net.ipv6.conf.ens3.disable_ipv6", "1"), ("net.core.somaxconn", "4096")],
@@ -141,7 +148,7 @@ def test_endpoint_finds_the_hosts_file_and_its_nameservers() -> None:
     assert endpoint_files(decided([LAN], [request]).endpoints["web"]) == {
         **hosts,
         "/etc/netns/web/resolv.conf": FileState(
-            "nameserver 192.0.2.53\nnameserver 2001:db8::53\nsearch example.org lan\n"
+            "# Written by bridgeport.net.\nnameserver 192.0.2.53\nnameserver 2001:db8::53\nsearch example.org lan\n"
         ),
     }
 
