@@ -81,7 +81,7 @@ def test_a_failed_run_leaves_what_a_killed_run_began(modules: Modules) -> None:
     # As after a SIGKILL between the last step and the rename.
     host.run(["mv", f"{RECORD}/topology.json", f"{RECORD}/pending.json"])
     host.write(f"{RECORD}/topology.json", before)
-    bad = {"network": "docker0", "name": "bad", "sysctls": {"net.core.no_such_setting": "1"}}
+    bad: dict[str, Any] = {"network": "docker0", "name": "bad", "sysctls": {"net.core.no_such_setting": "1"}}
     assert modules.run("veth_endpoint", **bad)["failed"] is True
     info = modules.ok("topology_info")
     assert info["interrupted"] is True
