@@ -190,6 +190,8 @@ def bridge_state(topology: Topology, network: Network) -> BridgeState:
     if speaks_ipv6:
         # A router advertisement from an endpoint must not change the host's routes.
         sysctls["net.ipv6.conf.%s.accept_ra" % network.name] = "0"
+    # With a gateway that changes, the kernel would take away the other addresses of its subnet, whosever they are.
+    sysctls["net.ipv4.conf.%s.promote_secondaries" % network.name] = "1"
     sysctls["net.ipv4.conf.%s.route_localnet" % network.name] = "1" if _serves_loopback(topology, network) else "0"
     return BridgeState(network.name, network.mac, network.mtu, addresses, tuple(sysctls.items()))
 

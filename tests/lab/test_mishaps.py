@@ -106,6 +106,15 @@ def test_assuming_adds_nothing_to_what_a_request_does(modules: Modules) -> None:
     assert third["actions"] == done["actions"]
 
 
+def test_an_address_that_an_operator_gave_the_bridge(modules: Modules) -> None:
+    modules.ok("bridge_network", **NETWORK)
+    modules.host.run(["ip", "addr", "add", "172.17.0.99/16", "dev", "docker0"])
+    modules.ok("bridge_network", name="docker0", gateways=["172.17.0.254"])
+    addresses = modules.host.run(["ip", "-br", "-4", "addr", "show", "docker0"]).stdout.split()
+    assert {"172.17.0.99/16", "172.17.0.254/16"} <= set(addresses)
+    assert "172.17.0.1/16" not in addresses
+
+
 def test_files_that_an_operator_wrote(modules: Modules) -> None:
     host = modules.host
     modules.ok("bridge_network", **NETWORK)

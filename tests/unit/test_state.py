@@ -52,8 +52,16 @@ def test_bridge_of_an_isolated_network_has_no_address_of_the_host() -> None:
 @pytest.mark.parametrize(
     ("network", "expected"),
     [
-        (LAN, {"net.ipv6.disable_ipv6": "1", "net.ipv4.route_localnet": "0"}),
-        (DUAL, {"net.ipv6.disable_ipv6": "0", "net.ipv6.accept_ra": "0", "net.ipv4.route_localnet": "0"}),
+        (LAN, {"net.ipv6.disable_ipv6": "1", "net.ipv4.promote_secondaries": "1", "net.ipv4.route_localnet": "0"}),
+        (
+            DUAL,
+            {
+                "net.ipv6.disable_ipv6": "0",
+                "net.ipv6.accept_ra": "0",
+                "net.ipv4.promote_secondaries": "1",
+                "net.ipv4.route_localnet": "0",
+            },
+        ),
     ],
 )
 def test_bridge_speaks_ipv6_only_if_its_network_does(network: Request, expected: dict[str, str]) -> None:
