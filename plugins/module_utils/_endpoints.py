@@ -20,7 +20,7 @@ import typing as t
 
 from . import _netns as netns
 from ._changes import AddEndpoint, DeleteEndpoint
-from ._links import index_of, open_file_limit, queue_address, queue_route, queue_setting
+from ._links import index_of, indexes, open_file_limit, queue_address, queue_route, queue_setting
 from ._netlink import Batch, Socket
 from ._state import EndpointState, is_ours
 from ._sysctl import write_sysctl
@@ -100,6 +100,8 @@ def _add_some(changes: t.Sequence[AddEndpoint]) -> None:
 
 def _add_pairs(host: Socket, sites: t.Sequence[_Site]) -> None:
     batch = Batch()
+    # Listed once: a look-up for each endpoint would list every interface that the ones before it have added.
+    bridges = indexes()
     for site in sites:
         state = site.state
         peer: dict[str, t.Any] = {
@@ -118,7 +120,7 @@ def _add_pairs(host: Socket, sites: t.Sequence[_Site]) -> None:
             kind="veth",
             address=state.host_mac,
             mtu=state.mtu,
-            master=index_of(state.bridge, site.attempt),
+            master=bridges.get(state.bridge) or index_of(state.bridge, site.attempt),
             peer=peer,
         )
     batch.send(host)
@@ -147,10 +149,10 @@ def _furnish(site: _Site) -> None:
 
 
 def _bring_up(host: Socket, sites: t.Sequence[_Site]) -> None:
-    indexes = {name: index for index, name in socket.if_nameindex()}
+    ends = indexes()
     batch = Batch()
     for site in sites:
-        index = indexes.get(site.state.host_interface) or index_of(site.state.host_interface, site.attempt)
+        index = ends.get(site.state.host_interface) or index_of(site.state.host_interface, site.attempt)
         for field, value in (
             ("alias", site.state.alias),
             ("hairpin", True),

@@ -106,13 +106,11 @@ class Engine:
         _check_backend(backend)
         with self.record.locked(create=not check):
             self.record.read()
+            if check and assume is not None:
+                return self._plan_assumed(assume, decide(assume, self.facts), touched)
             interrupted = self.record.pending is not None
             start = self.record.pending or self.record.topology
-            if check and assume is not None:
-                start = assume
             after = decide(start, self.facts)
-            if check and assume is not None:
-                return self._plan_assumed(assume, after, touched)
             before = _union(self.record.topology, start)
             outcome, changes = self._plan(before, after, touched, interrupted)
             if check:

@@ -29,13 +29,20 @@ _IFA_F_NODAD = 2
 Work = t.Callable[[Batch, int], None]
 
 
+def indexes() -> dict[str, int]:
+    """The indexes of all interfaces in the namespace that the thread is in, by name: one listing.
+
+    Not ``if_nametoindex``, which takes an alternative name of another interface, too.
+    """
+    return {name: index for index, name in socket.if_nameindex()}
+
+
 def index_of(interface: str, attempt: str) -> int:
     """The index of an interface in the namespace that the thread is in.
 
     :raises KernelError: there is none of that name.
     """
-    # Not if_nametoindex: it takes an alternative name of another interface, too.
-    index = next((index for index, name in socket.if_nameindex() if name == interface), None)
+    index = indexes().get(interface)
     if index is None:
         raise KernelError(
             "Cannot %s: there is no interface %s. It went away during this run; run again." % (attempt, interface),
@@ -102,7 +109,7 @@ def restore_bridge(state: BridgeState) -> None:
 
     :raises KernelError: the kernel refused.
     """
-    if not any(name == state.name for _index, name in socket.if_nameindex()):
+    if state.name not in indexes():
         add_bridge(state)
 
 
