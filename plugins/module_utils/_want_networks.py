@@ -121,10 +121,19 @@ class _Surroundings(t.NamedTuple):
     known: set[str]
 
 
+def _name(asked: str) -> str:
+    if asked in ("host", "none"):
+        raise InputError(
+            "Cannot create network %s: a service's network of that name means %s. Choose another name."
+            % (asked, "the host's own" if asked == "host" else "no network at all")
+        )
+    return valid_interface_name(asked, "network")
+
+
 def _want_network(
     topology: Topology, request: t.Mapping[str, t.Any], facts: HostFacts, surroundings: _Surroundings
 ) -> Network:
-    name = valid_interface_name(request["name"], "network")
+    name = _name(request["name"])
     before = topology.networks.get(name)
     subnets = _subnets(topology, name, request.get("subnets"), facts, surroundings)
     mode = request.get("mode") or (before.mode if before else "nat")

@@ -15,7 +15,9 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 from hostlab import Host, Lab
-from support import CLIENT, HOST, Interpreter, Modules, interpreters
+from hostlab.image import image
+from hostlab.machine import boot
+from support import CLIENT, HOST, ROOT, Interpreter, Modules, interpreters
 
 
 @pytest.fixture(scope="session")
@@ -65,3 +67,18 @@ def fresh(tmp_path: Path, pythons: dict[str, Interpreter]) -> Iterator[Callable[
     yield make
     for made in labs:
         made.stop()
+
+
+@pytest.fixture(scope="session")
+def image_root() -> Path:
+    """The file system of machines with systemd."""
+    return image(ROOT / ".cache" / "images")
+
+
+@pytest.fixture
+def booted(tmp_path: Path, image_root: Path) -> Iterator[Lab]:
+    """A lab of its own with a client, and a machine with systemd in the host's place that has just been installed."""
+    with Lab(tmp_path / "lab") as made:
+        made.add_host("client", CLIENT)
+        boot(made, "host", HOST, image_root)
+        yield made

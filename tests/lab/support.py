@@ -10,11 +10,14 @@ import json
 import os
 import subprocess
 import sys
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from hostlab import Host, Lab
+from hostlab.machine import Machine
 
 ROOT = Path(__file__).resolve().parents[2]
 COLLECTIONS = ROOT / ".ansible" / "collections"
@@ -102,13 +105,28 @@ class Modules:
 
 def playbook(lab: Lab, *arguments: str, hosts: dict[str, list[str]] | None = None) -> subprocess.CompletedProcess[str]:
     """Run ansible-playbook against the lab's hosts, with this checkout as the collection."""
+    return _ansible("ansible-playbook", lab, arguments, hosts)
+
+
+def module(lab: Lab, name: str, check: bool = False, **options: Any) -> dict[str, Any]:
+    """Run one module of the collection on the managed host by Ansible, and return its result, a failed one too."""
+    words = ["-m", f"bridgeport.net.{name}", "-a", json.dumps(options), *(["--check"] if check else [])]
+    done = _ansible("ansible", lab, ["bridgeport_hosts", *words], None, ANSIBLE_STDOUT_CALLBACK="minimal")
+    text = done.stdout[done.stdout.index("=> {") + 3 : done.stdout.rindex("}") + 1]
+    result: dict[str, Any] = json.loads(text)
+    return {**result, "failed": done.returncode != 0}
+
+
+def _ansible(
+    program: str, lab: Lab, arguments: Sequence[str], hosts: dict[str, list[str]] | None, **environment: str
+) -> subprocess.CompletedProcess[str]:
     inventory = lab.directory / "inventory.yml"
     lab.write_inventory(
         inventory, hosts or {"bridgeport_hosts": ["host"]}, {"ansible_python_interpreter": "/usr/bin/python3"}
     )
     return subprocess.run(
-        [str(BIN / "ansible-playbook"), "-i", str(inventory), *arguments],
-        env=ansible_environment(COLLECTIONS),
+        [str(BIN / program), "-i", str(inventory), *arguments],
+        env={**ansible_environment(COLLECTIONS), **environment},
         capture_output=True,
         text=True,
         timeout=300,
@@ -135,3 +153,37 @@ def recap(output: str, host: str = "host") -> dict[str, int]:
     """The play recap's numbers for one host."""
     line = [line for line in output.splitlines() if line.startswith(host + " ") and "ok=" in line][-1]
     return {key: int(value) for key, value in (word.split("=") for word in line.split() if "=" in word)}
+
+
+def site(lab: Lab, *arguments: str) -> dict[str, int]:
+    """Run a playbook that must succeed; returns the recap."""
+    done = playbook(lab, *arguments)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return recap(done.stdout)
+
+
+def machine_of(lab: Lab) -> Machine:
+    """The managed host of a lab that has a machine with systemd in its place."""
+    machine = lab.hosts["host"]
+    assert isinstance(machine, Machine)
+    return machine
+
+
+def main_pid(host: Host, unit: str) -> str:
+    """The main process of a systemd unit; 0 if it does not run."""
+    return host.run(["systemctl", "show", "--property=MainPID", "--value", unit]).stdout.strip()
+
+
+def page(client: Host, port: int = 80) -> str:
+    """What the client gets from a port of the managed host by HTTP; empty if nothing."""
+    address = f"http://192.168.52.203:{port}/"
+    return client.run(["curl", "-s", "--max-time", "3", address], check=False).stdout
+
+
+def wait_for_page(client: Host, text: str, port: int = 80) -> None:
+    """Wait until the client gets an answer with this text."""
+    for _attempt in range(50):
+        if text in page(client, port):
+            return
+        time.sleep(0.1)
+    assert text in page(client, port)

@@ -214,8 +214,16 @@ def test_an_interpreter_without_the_library(site: Lab, tmp_path: Path) -> None:
 def test_documentation_of_every_module_and_role() -> None:
     environment = ansible_environment(COLLECTIONS)
     modules = sorted(path.stem for path in (ROOT / "plugins" / "modules").glob("*.py"))
-    assert modules == ["boot_engine", "bridge_network", "masquerade", "port_publish", "topology_info", "veth_endpoint"]
-    for kind, names in (("module", modules), ("filter", ["port_spec", "without_keys"]), ("become", ["netns"]),
+    assert modules == [
+        "boot_engine",
+        "bridge_network",
+        "masquerade",
+        "port_publish",
+        "service_unit",
+        "topology_info",
+        "veth_endpoint",
+    ]
+    for kind, names in (("module", modules), ("filter", ["port_spec", "service_parts", "without_keys"]), ("become", ["netns"]),
                         ("role", ["bridge", "host", "publish", "service"])):  # fmt: skip
         command = [str(BIN / "ansible-doc"), "-t", kind, *(f"bridgeport.net.{name}" for name in names)]
         done = subprocess.run(command, env={**os.environ, **environment}, capture_output=True, text=True, check=True)

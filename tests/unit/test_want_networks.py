@@ -105,6 +105,8 @@ def test_gateway_is_kept_for_the_subnets_that_stay() -> None:
     [
         ({"name": "a" * 16}, ["a" * 16, "at most 15"]),
         ({"name": "bad name"}, ["'bad name'", "Choose another name."]),
+        ({"name": "host"}, ["network host", "the host's own", "Choose another name."]),
+        ({"name": "none"}, ["network none", "no network at all"]),
         ({"subnets": []}, ["br0", "'subnets' is an empty list", "leave the option out"]),
         ({"subnets": ["10.1.0.1/16"]}, ["10.1.0.1/16", "br0", "10.1.0.0/16"]),
         ({"subnets": ["10.1.0.0"]}, ["10.1.0.0", "prefix length is missing"]),
