@@ -31,7 +31,7 @@ __all__ = (
 )
 
 UNIT_DIRECTORY = "/etc/systemd/system"
-MARK = "# Written by bridgeport.net."
+MARK = "# Written by the module bridgeport.net.service_unit."
 # What an entry of service_endpoints says of its unit; everything else is the endpoint's.
 SERVICE_KEYS = (
     "unit",

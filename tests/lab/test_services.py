@@ -149,7 +149,8 @@ def test_where_services_run(booted: Lab, host: Machine) -> None:
     # Removed, nothing of ours is left, and the distribution's own unit is as it was.
     site(booted, "bridgeport.net.teardown")
     assert (
-        host.run(["sh", "-c", "grep -rl 'Written by bridgeport.net' /etc/systemd /etc/netns"], check=False).stdout == ""
+        host.run(["sh", "-c", "grep -rl 'bridgeport.net.service_unit' /etc/systemd /etc/netns"], check=False).stdout
+        == ""
     )
     assert host.run(["systemctl", "show", "-p", "DropInPaths", "--value", "nginx"]).stdout.strip() == ""
     host.run(["systemctl", "start", "nginx"])
@@ -206,7 +207,8 @@ def test_units_that_cannot_be_placed(booted: Lab, host: Machine) -> None:
             assert [word for word in words if word not in result["msg"]] == [], result["msg"]
         assert host.run(["find", "/etc/systemd/system", "-printf", "%p %T@\n"]).stdout == before
 
-    host.run(["ip", "netns", "add", "web"])
+    for name in ("web", "other"):
+        host.run(["ip", "netns", "add", name])
     nginx = {"unit": "nginx.service", "network": "endpoint:web"}
     refused([{**nginx, "unit": "no-such.service"}], "no-such.service in the endpoint web", "no such unit")
     refused([{**nginx, "exec": "/bin/true"}], "/lib/systemd/system/nginx.service", "which is not ours")

@@ -110,7 +110,7 @@ def test_a_written_unit() -> None:
     )[0]
     assert unit.text is not None
     assert unit.text.splitlines() == [
-        "# Written by bridgeport.net.",
+        "# Written by the module bridgeport.net.service_unit.",
         "[Unit]",
         "Description=db.service (bridgeport.net)",
         "Requires=a.mount",
@@ -209,14 +209,14 @@ def test_a_unit_goes_back_to_the_host() -> None:
 
 
 def test_a_written_unit_is_enabled_and_kept_running() -> None:
-    unit = Unit("db.service", "host", text="# Written by bridgeport.net.\n")
+    unit = Unit("db.service", "host", text="# Written by the module bridgeport.net.service_unit.\n")
     new = UnitState("db.service", "db.service", "not-found", "inactive", "", "", (), False, "", 0, False)
     path = unit_path("db.service")
     assert planned(unit, new) == ["Write %s." % path, "Enable db.service.", "Restart db.service."]
     up = replace(new, load="loaded", active="active", enabled="enabled", fragment=path, pid=9, network=100)
     assert planned(unit, up, {path: unit.text}) == []
     assert planned(unit, replace(up, active="failed", pid=0, network=0), {path: unit.text}) == ["Start db.service."]
-    assert planned(unit, up, {path: "# Written by bridgeport.net. Older\n"}) == [
+    assert planned(unit, up, {path: "# Written by the module bridgeport.net.service_unit. Older\n"}) == [
         "Write %s." % path,
         "Restart db.service.",
     ]
@@ -260,9 +260,9 @@ def test_what_is_removed() -> None:
     path = unit_path("db.service")
     db = UnitState("db.service", "db.service", "loaded", "active", "enabled", path, (), False, "", 9, False)
     files: dict[str, str | None] = {
-        path: "# Written by bridgeport.net.\n",
-        drop_in_path("db.service"): "# Written by bridgeport.net. x\n",
-        DROP_IN: "# Written by bridgeport.net. x\n",
+        path: "# Written by the module bridgeport.net.service_unit.\n",
+        drop_in_path("db.service"): "# Written by the module bridgeport.net.service_unit. x\n",
+        DROP_IN: "# Written by the module bridgeport.net.service_unit. x\n",
     }
     assert plan_absent([db], files).actions == [
         "Stop db.service.",
