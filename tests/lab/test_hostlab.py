@@ -105,6 +105,14 @@ def test_probe_says_why_there_is_no_answer(pair: tuple[Host, Host]) -> None:
     assert errors == ["refused", "refused", "timeout", "unreachable"] * 2
 
 
+def test_ping(pair: tuple[Host, Host]) -> None:
+    """An echo request is answered by a host that is there, and by no other."""
+    targets = [("icmp", address, 0) for address in (SERVER, SERVER6, "192.168.52.99", "10.99.0.1")]
+    answers = pair[0].probe_many(targets, timeout=0.4)
+    assert [answer.error for answer in answers] == [None, None, "timeout", "unreachable"]
+    assert [answer.ok for answer in answers] == [True, True, False, False]
+
+
 def test_probe_source_port(pair: tuple[Host, Host]) -> None:
     """A chosen source port is what the server sees."""
     assert pair[0].probe("udp", SERVER6, 5000, source_port=34567).port == 34567

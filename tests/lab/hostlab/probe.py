@@ -8,7 +8,8 @@
     probe.py [--timeout 1.0] --batch < '[["tcp", "192.0.2.1", 80], …]' prints a list, all asked at once
 
 {"ok": true, "name": …, "source": …, "port": …} or {"ok": false, "error": "timeout" | "refused" | …}.
-A tcp probe connects, sends a line and reads one; a udp probe asks again after half of the timeout.
+A tcp probe connects, sends a line and reads one; a udp probe asks again after half of the timeout. PROTO icmp is an
+echo request, of ICMP or ICMPv6 as the address has it: {"ok": true} when it is answered; its port is 0.
 """
 
 from __future__ import annotations
@@ -16,14 +17,20 @@ from __future__ import annotations
 import argparse
 import errno
 import json
+import os
 import selectors
 import socket
+import struct
 import sys
 import time
 from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
+KINDS = {"tcp": socket.SOCK_STREAM, "udp": socket.SOCK_DGRAM, "icmp": socket.SOCK_RAW}
+PING = {socket.AF_INET: socket.IPPROTO_ICMP, socket.AF_INET6: socket.IPPROTO_ICMPV6}
+# Type of an echo request and of its answer, and length of the header in front of the answer on a raw socket.
+ECHO = {socket.AF_INET: (8, 0, 20), socket.AF_INET6: (128, 129, 0)}
 AT_ONCE = 500  # probes in flight; more would need more files than a process may open by default
 ERRORS = {
     errno.ECONNREFUSED: "refused",
@@ -47,14 +54,15 @@ class Attempt:
 
     def __init__(self, proto: str, address: str, port: int, timeout: float, source_port: int) -> None:
         """Prepare the question; nothing is sent before start(). `timeout` in seconds, source_port 0: any."""
-        if proto not in ("tcp", "udp"):
-            raise SystemExit(f"Probing {address} port {port} over {proto!r} is not possible: give tcp or udp.")
+        if proto not in KINDS:
+            raise SystemExit(f"Probing {address} port {port} over {proto!r} is not possible: give tcp, udp or icmp.")
         self.tcp = proto == "tcp"
         # Bytes: for text, getaddrinfo would load the tables of internationalised names first.
         info = socket.getaddrinfo(address.encode(), port, flags=socket.AI_NUMERICHOST)[0]
         self.peer: Any = info[4]
-        self.socket = socket.socket(info[0], socket.SOCK_STREAM if self.tcp else socket.SOCK_DGRAM)
+        self.socket = socket.socket(info[0], KINDS[proto], PING[info[0]] if proto == "icmp" else 0)
         self.socket.setblocking(False)
+        self.question = b"?"
         self.source_port = source_port
         self.deadline = time.monotonic() + timeout
         self.retry: float | None = None if self.tcp else time.monotonic() + timeout / 2
@@ -70,7 +78,7 @@ class Attempt:
                 self.socket.bind(("", self.source_port))
             self.socket.connect(self.peer)
             if not self.tcp:
-                self.socket.send(b"?")
+                self.socket.send(self.question)
         except BlockingIOError:
             return
         except OSError as error:
@@ -99,7 +107,7 @@ class Attempt:
         elif self.retry is not None and now >= self.retry:
             self.retry = None
             try:
-                self.socket.send(b"?")
+                self.socket.send(self.question)
             except OSError as error:
                 self._fail(error_word(error.errno))
 
@@ -128,6 +136,29 @@ class Attempt:
         self.result = {"ok": False, "error": word}
 
 
+class Ping(Attempt):
+    """An echo request in flight. The socket is raw and root's: the other kind is closed to every user by default."""
+
+    def __init__(self, proto: str, address: str, port: int, timeout: float, source_port: int) -> None:
+        super().__init__(proto, address, port, timeout, source_port)
+        request, self.answer, self.header = ECHO[socket.AddressFamily(self.socket.family)]
+        self.question = bytes([request, 0, 0, 0]) + os.urandom(4)
+        # The kernel sums up ICMPv6 by itself.
+        self.question = self.question[:2] + struct.pack("!H", checksum(self.question)) + self.question[4:]
+
+    def _read(self) -> None:
+        data = self.socket.recv(65536)[self.header :]
+        if data[0] == self.answer and data[4:8] == self.question[4:8]:
+            self.result = {"ok": True}
+
+
+def checksum(data: bytes) -> int:
+    """Return the Internet checksum of an even number of bytes."""
+    total = sum(struct.unpack(f"!{len(data) // 2}H", data))
+    total = (total & 0xFFFF) + (total >> 16)
+    return ~(total + (total >> 16)) & 0xFFFF
+
+
 def probe(targets: Sequence[Sequence[Any]], timeout: float = 1.0, source_port: int = 0) -> list[dict[str, Any]]:
     """Ask every (protocol, address, port) at once and return the results in the same order."""
     results: list[dict[str, Any]] = [{}] * len(targets)
@@ -137,7 +168,8 @@ def probe(targets: Sequence[Sequence[Any]], timeout: float = 1.0, source_port: i
         while waiting or flying:
             while waiting and len(flying) < AT_ONCE:
                 number, (proto, address, port) = waiting.popleft()
-                attempt = Attempt(proto, address, int(port), timeout, source_port)
+                kind = Ping if proto == "icmp" else Attempt
+                attempt = kind(proto, address, int(port), timeout, source_port)
                 flying[number] = attempt
                 attempt.start()
                 selector.register(attempt.socket, attempt.events(), attempt)

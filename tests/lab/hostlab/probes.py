@@ -18,7 +18,7 @@ ECHO_SCRIPT = Path(__file__).resolve().parent / "echo.py"
 
 @dataclass(frozen=True)
 class Probe:
-    """The result of one question to an echo server; true when there was an answer.
+    """The result of one question to an echo server; true when there was an answer, a ping's too.
 
     name: of the server that answered. source, port: the client as that server saw it.
     error: "timeout", "refused", "unreachable", "reset", "closed", "denied" or an errno name, when not ok.

@@ -1,0 +1,54 @@
+# Copyright (c) 2026, bridgeport.net contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Makes the matrices' host by the collection's own modules."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from matrix.topology import NETWORKS, PLACES, PUBLISHED, Place, Port
+from support import Modules
+
+BACKENDS = ("nftables", "iptables-nft", "iptables-legacy")
+
+
+def make(modules: Modules, backend: str = "nftables", loopback: str = "nat") -> None:
+    """Make networks, endpoints and publishes.
+
+    backend: one of BACKENDS. loopback: nat or proxy, for the publishes that do not say otherwise.
+    """
+    if backend != "nftables":
+        for command in ("iptables", "ip6tables"):
+            path = f"/usr/sbin/{command}-{backend.partition('-')[2]}"
+            modules.host.run(["update-alternatives", "--set", command, path])
+    modules.ok(
+        "bridge_network",
+        backend=backend.partition("-")[0],
+        networks=[
+            {"name": net.name, "subnets": [net.subnet(version) for version in net.versions], **net.options}
+            for net in NETWORKS
+        ],
+    )
+    masqueraded = [{"network": net.name} for net in NETWORKS if net.options.get("mode", "nat") == "nat"]
+    modules.ok("masquerade", masquerades=masqueraded)
+    modules.ok("veth_endpoint", endpoints=[endpoint(place) for place in PLACES])
+    modules.ok("port_publish", publishes=list(publishes(PUBLISHED, loopback)))
+
+
+def endpoint(place: Place) -> dict[str, Any]:
+    """What veth_endpoint is asked for."""
+    net = next(net for net in NETWORKS if net.name == place.network)
+    addresses = [net.address(version, place.host) for version in net.versions]
+    return {"name": place.name, "network": place.network, "addresses": addresses}
+
+
+def publishes(ports: Iterable[Port], loopback: str) -> Iterable[dict[str, Any]]:
+    """What port_publish is asked for."""
+    for port in ports:
+        for protocol in ("tcp", "udp"):
+            # A proxy is for tcp: udp has no connection that could be handed on.
+            how = port.loopback or (loopback if protocol == "tcp" else "nat")
+            yield {"endpoint": port.endpoint, "ports": [port.spec(protocol)], "loopback": how}
