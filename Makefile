@@ -5,6 +5,8 @@
 # Everything here needs root on Debian 12 or newer with Python 3, and installs the rest itself.
 
 PYTHON ?= python3
+BACKEND ?= nftables
+LOOPBACK ?= nat
 VENV := $(CURDIR)/.venv
 BIN := $(VENV)/bin
 COLLECTION := .ansible/collections/ansible_collections/bridgeport/net
@@ -14,12 +16,13 @@ export ANSIBLE_COLLECTIONS_PATH := $(CURDIR)/.ansible/collections
 export PATH := $(BIN):$(PATH)
 export LC_ALL := C.UTF-8
 
-.PHONY: help setup test lint types unit lab sanity demo demo-down build clean
+.PHONY: help setup test lint types unit lab matrix sanity demo demo-down build clean
 
 help:
 	@echo "make test       lint, types, sanity, unit tests and lab tests"
 	@echo "make demo       the articles' walk-through on two machines made of namespaces; make demo-down removes them"
 	@echo "make lint | types | sanity | unit | lab     one part of the tests"
+	@echo "make matrix     who reaches what, in full, beside Docker; BACKEND=nftables|iptables-nft|iptables-legacy"
 	@echo "make build      the collection's tarball in dist/"
 	@echo "make clean      remove what was installed and built here"
 
@@ -55,6 +58,15 @@ unit: setup
 
 lab: setup
 	python -m pytest -q --numprocesses 2 --dist loadgroup tests/lab
+
+matrix: setup .cache/docker
+	PYTHONPATH=tests/lab python -m matrix --backend $(BACKEND) --loopback $(LOOPBACK) --docker .cache/docker
+
+# Unpacked, not installed: nothing is started, and no network of this machine is touched.
+.cache/docker: tests/packages-docker.txt tests/unpack-packages.sh
+	rm -rf $@ $@.new
+	sh tests/unpack-packages.sh tests/packages-docker.txt $@.new
+	mv $@.new $@
 
 sanity: setup
 	sh tests/sanity.sh

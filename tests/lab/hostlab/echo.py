@@ -4,9 +4,9 @@
 
 """Echo server, a script: answers with its own name and the client's address as it sees it.
 
-    echo.py NAME [--tcp ADDRESS:PORT ...] [--udp ADDRESS:PORT ...]
+    echo.py NAME [--tcp ADDRESS:PORT ...] [--udp ADDRESS:PORT ...] [--sctp ADDRESS:PORT ...]
 
-Forms: 0.0.0.0:5000, [::]:5000, 0.0.0.0:6000-6010. Each line (tcp) or datagram (udp) received is answered with
+Forms: 0.0.0.0:5000, [::]:5000, 0.0.0.0:6000-6010. Each line (tcp, sctp) or datagram (udp) received is answered with
 one line "NAME SOURCE_ADDRESS SOURCE_PORT". Prints "ready" once every port is bound. One thread.
 """
 
@@ -39,9 +39,9 @@ def answer(name: str, client: tuple[Any, ...]) -> bytes:
     return f"{name} {client[0]} {client[1]}\n".encode()
 
 
-def bind(family: int, kind: int, address: str, port: int) -> socket.socket:
+def bind(family: int, kind: int, address: str, port: int, proto: int = 0) -> socket.socket:
     """Return a bound, non-blocking socket; OSError with the address in its text."""
-    server = socket.socket(family, kind)
+    server = socket.socket(family, kind, proto)
     server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     if family == socket.AF_INET6:
         server.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
@@ -61,10 +61,10 @@ class Echo:
         self.name = name
         self.selector = selectors.DefaultSelector()
 
-    def listen_tcp(self, form: str) -> None:
-        """Listen for connections on every port of `form`."""
+    def listen(self, form: str, proto: int = socket.IPPROTO_TCP) -> None:
+        """Listen for connections on every port of `form`, over TCP or IPPROTO_SCTP."""
         for family, address, port in parse(form):
-            server = bind(family, socket.SOCK_STREAM, address, port)
+            server = bind(family, socket.SOCK_STREAM, address, port, proto)
             server.listen(1024)
             self._register(server, self._accept)
 
@@ -139,12 +139,15 @@ def main() -> None:
     parser.add_argument("name")
     parser.add_argument("--tcp", action="append", default=[], metavar="ADDRESS:PORT")
     parser.add_argument("--udp", action="append", default=[], metavar="ADDRESS:PORT")
+    parser.add_argument("--sctp", action="append", default=[], metavar="ADDRESS:PORT")
     arguments = parser.parse_args()
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     echo = Echo(arguments.name)
     for form in arguments.tcp:
-        echo.listen_tcp(form)
+        echo.listen(form)
+    for form in arguments.sctp:
+        echo.listen(form, socket.IPPROTO_SCTP)
     for form in arguments.udp:
         echo.listen_udp(form)
     print("ready", flush=True)

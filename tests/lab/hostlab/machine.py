@@ -62,10 +62,7 @@ class Machine(Host):
 
     def after_stop(self) -> None:
         """Remove the machine's control groups, which outlive its processes."""
-        for hierarchy in (Path("/sys/fs/cgroup"), Path("/sys/fs/cgroup/unified")):
-            top = hierarchy / self.group
-            for directory, _inner, _files in os.walk(top, topdown=False) if top.exists() else ():
-                os.rmdir(directory)
+        remove_control_groups(self.group)
 
     def wait_until_up(self, since: ProcessId | None = None) -> None:
         """Wait until systemd has started all units; `since` is the process 1 that must have gone before."""
@@ -100,6 +97,14 @@ def boot(lab: Lab, name: str, addresses: Sequence[str], root: Path, visible: Seq
     lab.hosts[name] = machine
     machine.wait_until_up()
     return machine
+
+
+def remove_control_groups(name: str) -> None:
+    """Remove a control group below the top of the second hierarchy, and those in it; none has a process any more."""
+    for hierarchy in (Path("/sys/fs/cgroup"), Path("/sys/fs/cgroup/unified")):
+        top = hierarchy / name
+        for directory, _inner, _files in os.walk(top, topdown=False) if top.exists() else ():
+            os.rmdir(directory)
 
 
 def _leader(group: str) -> ProcessId | None:

@@ -8,8 +8,8 @@
     probe.py [--timeout 1.0] --batch < '[["tcp", "192.0.2.1", 80], …]' prints a list, all asked at once
 
 {"ok": true, "name": …, "source": …, "port": …} or {"ok": false, "error": "timeout" | "refused" | …}.
-A tcp probe connects, sends a line and reads one; a udp probe asks again after half of the timeout. PROTO icmp is an
-echo request, of ICMP or ICMPv6 as the address has it: {"ok": true} when it is answered; its port is 0.
+A tcp or sctp probe connects, sends a line and reads one; a udp probe asks again after half of the timeout. PROTO icmp
+is an echo request, of ICMP or ICMPv6 as the address has it: {"ok": true} when it is answered; its port is 0.
 """
 
 from __future__ import annotations
@@ -27,7 +27,12 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
-KINDS = {"tcp": socket.SOCK_STREAM, "udp": socket.SOCK_DGRAM, "icmp": socket.SOCK_RAW}
+KINDS = {
+    "tcp": socket.SOCK_STREAM,
+    "udp": socket.SOCK_DGRAM,
+    "sctp": socket.SOCK_STREAM,
+    "icmp": socket.SOCK_RAW,
+}
 PING = {socket.AF_INET: socket.IPPROTO_ICMP, socket.AF_INET6: socket.IPPROTO_ICMPV6}
 # Type of an echo request and of its answer, and length of the header in front of the answer on a raw socket.
 ECHO = {socket.AF_INET: (8, 0, 20), socket.AF_INET6: (128, 129, 0)}
@@ -55,20 +60,27 @@ class Attempt:
     def __init__(self, proto: str, address: str, port: int, timeout: float, source_port: int) -> None:
         """Prepare the question; nothing is sent before start(). `timeout` in seconds, source_port 0: any."""
         if proto not in KINDS:
-            raise SystemExit(f"Probing {address} port {port} over {proto!r} is not possible: give tcp, udp or icmp.")
-        self.tcp = proto == "tcp"
+            raise SystemExit(
+                f"Probing {address} port {port} over {proto!r} is not possible: give one of {', '.join(KINDS)}."
+            )
+        self.connected = proto in ("tcp", "sctp")
         # Bytes: for text, getaddrinfo would load the tables of internationalised names first.
         info = socket.getaddrinfo(address.encode(), port, flags=socket.AI_NUMERICHOST)[0]
         self.peer: Any = info[4]
-        self.socket = socket.socket(info[0], KINDS[proto], PING[info[0]] if proto == "icmp" else 0)
+        self.socket = socket.socket(info[0], KINDS[proto], self._number(info[0], proto))
         self.socket.setblocking(False)
         self.question = b"?"
         self.source_port = source_port
         self.deadline = time.monotonic() + timeout
-        self.retry: float | None = None if self.tcp else time.monotonic() + timeout / 2
+        self.retry: float | None = None if self.connected else time.monotonic() + timeout / 2
         self.received = b""
-        self.connecting = self.tcp
+        self.connecting = self.connected
         self.result: dict[str, Any] | None = None
+
+    @staticmethod
+    def _number(family: int, proto: str) -> int:
+        """The number of the protocol, 0 where the kind of socket says it."""
+        return {"sctp": socket.IPPROTO_SCTP, "icmp": PING[socket.AddressFamily(family)]}.get(proto, 0)
 
     def start(self) -> None:
         """Connect; over udp also ask."""
@@ -77,7 +89,7 @@ class Attempt:
                 self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 self.socket.bind(("", self.source_port))
             self.socket.connect(self.peer)
-            if not self.tcp:
+            if not self.connected:
                 self.socket.send(self.question)
         except BlockingIOError:
             return

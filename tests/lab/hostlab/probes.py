@@ -40,10 +40,11 @@ class Probe:
         return cls(**answer)
 
 
-def echo_command(name: str, tcp: Sequence[str] = (), udp: Sequence[str] = ()) -> list[str]:
+def echo_command(name: str, tcp: Sequence[str] = (), udp: Sequence[str] = (), sctp: Sequence[str] = ()) -> list[str]:
     """Return the command of an echo server called `name`, listening on forms like "[::]:5000" (see echo.py).
 
     It prints "ready" once every port is bound.
     """
-    options = [word for proto, forms in (("--tcp", tcp), ("--udp", udp)) for form in forms for word in (proto, form)]
+    forms = [("--tcp", tcp), ("--udp", udp), ("--sctp", sctp)]
+    options = [word for option, words in forms for form in words for word in (option, form)]
     return [sys.executable, "-I", "-S", str(ECHO_SCRIPT), name, *options]

@@ -11,11 +11,23 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 from hostlab import Host, Probe, echo_command
-from matrix.rows import Question
-from matrix.topology import CLIENT, HOSTS_OWN, LAN, LOOPBACK, OUTSIDE, PLACES, SERVED, address_of, network_of
+from matrix.rows import PROTOCOLS, Question
+from matrix.topology import (
+    CLIENT,
+    HOSTS_OWN,
+    LAN,
+    LOOPBACK,
+    NETWORKS,
+    OUTSIDE,
+    PLACES,
+    SERVED,
+    Net,
+    address_of,
+    network_of,
+)
 
 # A closed door costs its timeout. Where an answer is wanted, it gets the time that a busy machine may take for it.
-PATIENCE, MORE_PATIENCE = 1.0, 5.0
+PATIENCE, MORE_PATIENCE = 1.0, 3.0
 AT_ONCE = 8
 EVERYWHERE = {4: "0.0.0.0", 6: "[::]"}
 
@@ -44,12 +56,12 @@ def serve(ground: Ground, places: Iterable[str]) -> None:
 def listen(machine: Host, name: str, sockets: Iterable[tuple[int, int]], netns: str | None) -> None:
     """Start one echo server on every address of the given IP versions and ports, over tcp and udp."""
     forms = [f"{EVERYWHERE[version]}:{port}" for version, port in sockets]
-    machine.start(echo_command(name, forms, forms), netns=netns, ready="ready")
+    machine.start(echo_command(name, *([forms] * len(PROTOCOLS))), netns=netns, ready="ready")
 
 
-def give_routes(ground: Ground) -> None:
+def give_routes(ground: Ground, networks: Iterable[Net] = NETWORKS) -> None:
     """Let the client, and an endpoint, send to every network, and to loopback addresses, by way of the host."""
-    for net in {place.network: network_of(place.name) for place in PLACES}.values():
+    for net in networks:
         for version in net.versions:
             ground.client.run(["ip", f"-{version}", "route", "add", net.subnet(version), "via", LAN[version]])
     for netns, via in ((None, LAN[4]), ("peer", address_of("gw", 4))):
@@ -63,7 +75,8 @@ def give_routes(ground: Ground) -> None:
 
 def ask(ground: Ground, questions: Sequence[Question]) -> dict[Question, str]:
     """Ask everything and return the answers as words."""
-    answers = _ask(ground, questions, PATIENCE)
+    quick = _ask(ground, questions, PATIENCE)
+    answers = {question: quick[question] for question in questions}
     again = [each for each in questions if answers[each] == "timeout" and not each.right("timeout")]
     return {**answers, **_ask(ground, again, MORE_PATIENCE)}
 
@@ -87,15 +100,18 @@ def word(question: Question, probe: Probe) -> str:
         return str(probe.error)
     if probe.source is None:
         return "yes"
-    source = source_word(probe.source, str(probe.name), question.version)
-    return source if probe.name == question.answers else f"{source}@{probe.name}"
+    source = source_word(probe.source, str(probe.name))
+    if question.table == "B":
+        source = {question.row: "ctr", f"{question.row}-2": "c2"}.get(source, source)
+    return source if probe.name == (question.answers or probe.name) else f"{source}@{probe.name}"
 
 
-def source_word(source: str, service: str, version: int) -> str:
+def source_word(source: str, service: str) -> str:
     """The word for a source address that a service saw, the address itself if the tables have none."""
-    words = {CLIENT[version]: "E", LAN[version]: "H", LOOPBACK[version]: "lo"}
-    for place in PLACES:
-        words[address_of(place.name, version)] = place.name
-    if service in {place.name for place in PLACES}:
-        words[network_of(service).address(version, 1)] = "gw"
+    words = {}
+    for version in (4, 6):
+        words.update({CLIENT[version]: "E", LAN[version]: "H", LOOPBACK[version]: "lo"})
+        words.update({address_of(place.name, version): place.name for place in PLACES})
+        if service in {place.name for place in PLACES}:
+            words[network_of(service).address(version, 1)] = "gw"
     return words.get(source, source)

@@ -66,9 +66,13 @@ PLAIN = [Condition(bridge_nf, repaired=repaired) for repaired, bridge_nf in prod
 FOREIGN = [Condition(bridge_nf, forward) for forward, bridge_nf in product(("DROP nft", "DROP legacy"), (0, 1))]
 
 
+# Whether what another firewall drops by its policy still gets to our endpoints.
+FORWARD_DROP_HELD = False
+
+
 def held(question: Question, condition: Condition) -> bool:
     """Whether the collection promises this answer in this condition; what it does not yet is printed all the same."""
-    if condition.forward != "ACCEPT":
+    if condition.forward != "ACCEPT" and not FORWARD_DROP_HELD:
         return False
     # With br_netfilter, bridged frames are translated on the bridge, between two ports that are isolated there.
     return not (condition.bridge_nf and question.row == "no-icc" and question.column == "c2→H:pub")

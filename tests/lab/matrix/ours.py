@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from matrix.rows import PROTOCOLS
 from matrix.topology import NETWORKS, PLACES, PUBLISHED, Place, Port
 from support import Modules
 
@@ -48,7 +49,7 @@ def endpoint(place: Place) -> dict[str, Any]:
 def publishes(ports: Iterable[Port], loopback: str) -> Iterable[dict[str, Any]]:
     """What port_publish is asked for."""
     for port in ports:
-        for protocol in ("tcp", "udp"):
+        for protocol in PROTOCOLS:
             # A proxy is for tcp: udp has no connection that could be handed on.
             how = port.loopback or (loopback if protocol == "tcp" else "nat")
             yield {"endpoint": port.endpoint, "ports": [port.spec(protocol)], "loopback": how}

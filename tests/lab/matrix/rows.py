@@ -7,19 +7,30 @@
 An answer is the source address that the service saw, as a word, or why there was none:
 
 E the outside client, H the host's address on the LAN, gw the gateway address of the service's network, a name the
-endpoint's own address, yes a ping's answer; refused, timeout, unreachable. Wanted may also be closed: timeout, or
+endpoint's own address (in matrix B ctr the service's, c2 its neighbour's), yes a ping's answer; refused, timeout, unreachable. Wanted may also be closed: timeout, or
 unreachable once the kernel has given up asking for the neighbour's MAC address.
 """
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from matrix.topology import HOSTS_OWN, MODES, OUTSIDE, PUBLISHED, SERVED, address_of
 
-PROTOCOLS = ("tcp", "udp")
+
+def kernel_has_sctp() -> bool:
+    """Whether sockets of SCTP can be made here."""
+    try:
+        socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_SCTP).close()
+    except OSError:
+        return False
+    return True
+
+
+PROTOCOLS = ("tcp", "udp", "sctp") if kernel_has_sctp() else ("tcp", "udp")
 UNPUBLISHED = 8099
 REFUSALS = ("refused", "timeout", "unreachable", "closed")
 
@@ -201,7 +212,7 @@ def _matrix_b() -> Iterator[Question]:
         stands_for = {"c2": f"{mode}-2", "ctr": mode}
         for heading, asks, to, port in COLUMNS:
             word = words[heading]
-            wanted = SHORT.get(word) or stands_for.get(word, word)
+            wanted = SHORT.get(word, word)
             answers = "" if wanted in REFUSALS else "client" if to == "E" else "" if port < 0 else mode
             for protocol in PROTOCOLS if port >= 0 else ("icmp",):
                 for version in (4, 6):
@@ -216,5 +227,5 @@ def _matrix_b() -> Iterator[Question]:
                         port=port if port > 0 else published.get(mode, UNPUBLISHED) if not port else 0,
                         answers=answers,
                         wanted=wanted,
-                        docker=stands_for.get(docker.get(heading, ""), docker.get(heading, "")),
+                        docker=docker.get(heading, ""),
                     )
