@@ -16,12 +16,17 @@ import typing as t
 from ._codec import topology_to_json
 from ._engine import Engine, Touched
 from ._errors import BridgeportError
+from ._explain import ARRIVING, explanation_lines, explanation_to_json, verdict_words
 from ._netns import is_namespace
 from ._record import Record
 from ._report import port_table
 
 __all__ = ("main",)
 
+_EXPLAIN = (
+    "Tell the way of a packet from a source to a destination through the rules, and where it ends. Exit status 1 if it "
+    "does not arrive. What another firewall does to it is not known here."
+)
 # Exit statuses: as asked for; the host has drifted; it could not be done.
 _CLEAN, _DRIFTED, _FAILED = 0, 1, 2
 
@@ -30,7 +35,8 @@ def main(arguments: t.Sequence[str] | None = None) -> int:
     """Run one subcommand.
 
     :param arguments: the words behind the command's name.
-    :returns: 0 if the host holds what was asked for, 1 if it has drifted, 2 for an error, which is on standard error.
+    :returns: 0 if the host holds what was asked for, 1 if it has drifted (or the packet to explain does not arrive), 2
+        for an error, which is on standard error.
     """
     options = _parser().parse_args(arguments)
     try:
@@ -58,6 +64,11 @@ def _parser() -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=words, description=words)
         command.add_argument("--json", action="store_true", help="print JSON")
         command.set_defaults(run=run)
+    way = commands.add_parser("explain", help="tell the way of a packet", description=_EXPLAIN)
+    way.add_argument("source", help="an endpoint, 'host', 'outside', or an address")
+    way.add_argument("destination", help="for example 192.0.2.10:80/tcp, web:5000 or 192.0.2.10/icmp")
+    way.add_argument("--json", action="store_true", help="print JSON")
+    way.set_defaults(run=_explain)
     check = commands.add_parser("check", help="fail unless an endpoint's namespace is there, for systemd units")
     check.add_argument("endpoint")
     check.set_defaults(run=_check)
@@ -120,3 +131,9 @@ def _ports(options: argparse.Namespace) -> int:
     table = port_table(record.pending or record.topology)
     _show(options, table, ("%s: %s" % (name, line) for name, lines in table.items() for line in lines))
     return _CLEAN
+
+
+def _explain(options: argparse.Namespace) -> int:
+    found = Engine().explain([(options.source, options.destination)])[0]
+    _show(options, explanation_to_json(found), [*explanation_lines(found), "Verdict: %s." % verdict_words(found)])
+    return _CLEAN if found.verdict in ARRIVING else _DRIFTED

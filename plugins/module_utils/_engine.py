@@ -18,7 +18,8 @@ from dataclasses import dataclass, field, replace
 from ._apply import apply
 from ._changes import Change, WriteFile
 from ._errors import DependencyError, InputError
-from ._facts import HostFacts
+from ._explain import Explanation, explain
+from ._facts import HostFacts, RememberedFacts
 from ._host import KernelFacts, observe
 from ._netlink import Socket, require_pyroute2
 from ._nft_render import render_table
@@ -132,6 +133,18 @@ class Engine:
             with Socket() as sock:
                 counters = sock.counters()
             return Inspection(start, outcome.actions, self.record.pending is not None, self.record.backend, counters)
+
+    def explain(self, packets: t.Sequence[tuple[str, str]]) -> list[Explanation]:
+        """Explain the way of packets, each from a source to a destination, through what was last asked for.
+
+        :raises BridgeportError: a packet says nothing that this host knows of, or the record could not be read.
+        """
+        require_host()
+        with self.record.locked(create=False):
+            self.record.read()
+            topology = self.record.pending or self.record.topology
+            facts = RememberedFacts(self.facts)
+            return [explain(topology, facts, source, destination) for source, destination in packets]
 
     def _plan_assumed(self, assumed: Topology, after: Topology, touched: Touched) -> Outcome:
         """What this request adds to what earlier ones of the same play would have done, had they not been checked."""

@@ -8,12 +8,25 @@
 
 from __future__ import annotations
 
+import functools
 import typing as t
 
 from ._hostports import HostPorts
 from ._model import Address, Subnet
 
-__all__ = ("HostFacts", "StaticFacts")
+__all__ = ("HostFacts", "RememberedFacts", "StaticFacts", "Way")
+
+
+class Way(t.NamedTuple):
+    """How the host reaches an address: by which interface, via which gateway if any, and with which source address.
+
+    ``local``: it is one of the host's own addresses.
+    """
+
+    interface: str
+    via: Address | None = None
+    source: Address | None = None
+    local: bool = False
 
 
 class HostFacts(t.Protocol):
@@ -31,6 +44,9 @@ class HostFacts(t.Protocol):
     def ports(self) -> HostPorts:
         """The sockets and the port ranges of the host."""
 
+    def route(self, destination: Address) -> Way | None:
+        """How the host reaches an address; None if it has no route to it."""
+
 
 class StaticFacts:
     """Facts given by value."""
@@ -41,11 +57,13 @@ class StaticFacts:
         nameservers: t.Sequence[Address] = (),
         default_mtu: int = 1500,
         ports: HostPorts | None = None,
+        routes: t.Mapping[Subnet, Way] | None = None,
     ) -> None:
         self._on_link = on_link
         self._nameservers = nameservers
         self._default_mtu = default_mtu
         self._ports = ports or HostPorts()
+        self._routes = routes or {}
 
     def on_link(self) -> t.Sequence[tuple[Subnet, str]]:
         return self._on_link
@@ -58,3 +76,18 @@ class StaticFacts:
 
     def ports(self) -> HostPorts:
         return self._ports
+
+    def route(self, destination: Address) -> Way | None:
+        known = [subnet for subnet in self._routes if subnet.version == destination.version and destination in subnet]
+        return self._routes[max(known, key=lambda subnet: subnet.prefixlen)] if known else None
+
+
+class RememberedFacts:
+    """The facts of another, each asked for once."""
+
+    def __init__(self, facts: HostFacts) -> None:
+        self.on_link = functools.lru_cache(maxsize=None)(facts.on_link)
+        self.nameservers = functools.lru_cache(maxsize=None)(facts.nameservers)
+        self.default_mtu = functools.lru_cache(maxsize=None)(facts.default_mtu)
+        self.ports = functools.lru_cache(maxsize=None)(facts.ports)
+        self.route = functools.lru_cache(maxsize=None)(facts.route)

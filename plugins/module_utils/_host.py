@@ -14,6 +14,7 @@ import typing as t
 
 from . import _netns as netns
 from ._errors import InputError, KernelError
+from ._facts import Way
 from ._files import read_file
 from ._hostports import HostPorts
 from ._model import Address, Subnet, parse_address
@@ -62,6 +63,10 @@ class KernelFacts:
         return HostPorts(
             (int(bounds[0]), int(bounds[1])), frozenset(_numbers(read_sysctl(_RESERVED_PORTS) or "")), port_holders()
         )
+
+    def route(self, destination: Address) -> Way | None:
+        with Socket() as sock:
+            return sock.route_to(destination)
 
 
 def _nameservers(path: str) -> list[Address]:

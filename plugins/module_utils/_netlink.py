@@ -23,6 +23,8 @@ import typing as t
 from ipaddress import ip_address, ip_interface, ip_network
 
 from ._errors import DependencyError, KernelError, kernel_words
+from ._facts import Way
+from ._model import Address
 from ._state import InterfaceAddress, Link, RouteState
 
 try:
@@ -39,7 +41,7 @@ PYROUTE2_MINIMUM = (0, 6, 13)
 
 _HEADER = struct.Struct("=IHHII")
 _ATTRIBUTE = struct.Struct("=HH")
-_NLM_F_REQUEST_DUMP = 0x301
+_NLM_F_REQUEST, _NLM_F_REQUEST_DUMP = 0x1, 0x301
 _NLM_F_ECHO = 0x8
 _NLMSG_ERROR, _NLMSG_DONE = 2, 3
 _DUMP_INTERRUPTED = 0x10
@@ -52,6 +54,7 @@ _CHUNK = 64
 _IFF_UP = 1
 _ATTRIBUTE_MASK = 0x3FFF
 _MAIN_TABLE = 254
+_RTN_UNICAST, _RTN_LOCAL = 1, 2
 
 
 def require_pyroute2() -> str:
@@ -270,7 +273,7 @@ class Socket:
         found = []
         for message in self._dump(_RTM_GETROUTE, bytes(12)):
             family, prefix, _source, _tos, table, _protocol, _scope, kind = struct.unpack_from("=8B", message)
-            if table != _MAIN_TABLE or kind != 1 or family not in (socket.AF_INET, socket.AF_INET6):
+            if table != _MAIN_TABLE or kind != _RTN_UNICAST or family not in (socket.AF_INET, socket.AF_INET6):
                 continue
             attributes = _attributes(message, 12)
             packed = bytes(attributes.get(1) or bytes(4 if family == socket.AF_INET else 16))
@@ -278,6 +281,29 @@ class Socket:
             index = struct.unpack("=i", attributes[4])[0] if 4 in attributes else 0
             found.append((RouteState(ip_network("%s/%d" % (ip_address(packed), prefix)), via), index))
         return found
+
+    def route_to(self, destination: Address) -> Way | None:
+        """How the kernel would send to an address; None if it would not."""
+        size = len(destination.packed)
+        family = socket.AF_INET if size == 4 else socket.AF_INET6
+        body = struct.pack("=8BI", family, 8 * size, 0, 0, 0, 0, 0, 0, 0) + _ATTRIBUTE.pack(4 + size, 1)
+        self._sequence += 1
+        header = _HEADER.pack(16 + len(body) + size, _RTM_GETROUTE, _NLM_F_REQUEST, self._sequence, 0)
+        self._socket.send(header + body + destination.packed)
+        while True:
+            for answer, _flags, sequence, content in self._messages():
+                if sequence == self._sequence:
+                    return None if answer == _NLMSG_ERROR else self._way(content)
+
+    def _way(self, message: memoryview) -> Way | None:
+        kind = struct.unpack_from("=8B", message)[7]
+        if kind not in (_RTN_UNICAST, _RTN_LOCAL):
+            return None
+        attributes = _attributes(message, 12)
+        index = struct.unpack("=i", attributes[4])[0]
+        names = {link.index: link.name for link in self.links().values()}
+        via, source = (ip_address(bytes(attributes[number])) if number in attributes else None for number in (5, 7))
+        return Way(names.get(index, ""), via, source, kind == _RTN_LOCAL)
 
 
 def _attributes(message: memoryview, offset: int) -> dict[int, memoryview]:

@@ -16,7 +16,25 @@ description:
 extends_documentation_fragment:
   - bridgeport.net._attributes
   - bridgeport.net._attributes.reading
-options: {}
+options:
+  explain:
+    description:
+      - Packets whose way through the rules is to be told, see RV(explanations).
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      source:
+        description:
+          - Who sends it, as the name of an endpoint, V(host), V(outside), or an address.
+        type: str
+        required: true
+      destination:
+        description:
+          - Where it is sent, for example V(192.0.2.10:80), V([2001:db8::10]:53/udp), V(web:5000) with the name of an
+            endpoint, or V(192.0.2.10/icmp) for a ping.
+        type: str
+        required: true
 seealso:
   - module: bridgeport.net.bridge_network
   - module: bridgeport.net.veth_endpoint
@@ -34,6 +52,11 @@ EXAMPLES = r"""
   ansible.builtin.assert:
     that: host.drift | length == 0
     fail_msg: "{{ host.drift | join(' ') }}"
+
+- name: Ask which way a packet takes
+  bridgeport.net.topology_info:
+    explain:
+      - {source: outside, destination: "192.0.2.10:80/tcp"}
 """
 
 RETURN = r"""
@@ -72,6 +95,43 @@ drift:
   type: list
   elements: str
   sample: []
+explanations:
+  description:
+    - The ways of the packets that O(explain) names, in the same order, as C(bridgeport explain) tells them.
+    - RV(explanations[].verdict) is V(endpoint), V(host) or V(outside) where the packet arrives there, V(refused) where
+      the host has no process that waits for it, V(dropped), or V(unreachable). What another firewall does to the packet
+      is not known here.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    verdict:
+      description: Where the packet ends.
+      type: str
+      returned: always
+    path:
+      description: What happens to it, a sentence for each place.
+      type: list
+      elements: str
+      returned: always
+    destination:
+      description: Where it was going in the end.
+      type: str
+      returned: always
+    seen:
+      description: The source address that is seen there, V(outside) for that of any client.
+      type: str
+      returned: always
+    endpoint:
+      description: The endpoint that it reaches, null for none.
+      type: str
+      returned: always
+  sample:
+    - verdict: endpoint
+      path: ["PREROUTING: 192.0.2.10:80 is translated to 172.17.0.2:5000 (publish of web)"]
+      destination: 172.17.0.2:5000/tcp
+      seen: outside
+      endpoint: web
 interrupted:
   description: Whether the last run was killed before its end. The next run completes it.
   returned: success
@@ -95,6 +155,7 @@ from ansible_collections.bridgeport.net.plugins.module_utils._codec import (
     describe_publish,
 )
 from ansible_collections.bridgeport.net.plugins.module_utils._engine import Engine, Inspection
+from ansible_collections.bridgeport.net.plugins.module_utils._explain import explanation_to_json
 from ansible_collections.bridgeport.net.plugins.module_utils._report import port_table
 
 
@@ -119,9 +180,24 @@ def describe(found: Inspection) -> dict[str, t.Any]:
     }
 
 
+def work(packets: list[dict[str, str]]) -> dict[str, t.Any]:
+    """Look at the host and explain what is asked for; returns the module's result."""
+    engine = Engine()
+    explained = engine.explain([(packet["source"], packet["destination"]) for packet in packets])
+    return {
+        "changed": False,
+        **describe(engine.inspect()),
+        "explanations": [explanation_to_json(each) for each in explained],
+    }
+
+
 def main() -> None:
-    module = AnsibleModule(argument_spec={}, supports_check_mode=True)
-    leave_with(module, lambda: {"changed": False, **describe(Engine().inspect())})
+    packet = {"source": {"type": "str", "required": True}, "destination": {"type": "str", "required": True}}
+    module = AnsibleModule(
+        argument_spec={"explain": {"type": "list", "elements": "dict", "options": packet, "default": []}},
+        supports_check_mode=True,
+    )
+    leave_with(module, lambda: work(module.params["explain"]))
 
 
 if __name__ == "__main__":

@@ -73,6 +73,14 @@ def test_apply_restores_addresses_and_ports(tmp_path: Path, python: str) -> None
         assert second.run([COMMAND, "status"]).stdout.endswith("The host holds what was asked for.\n")
         assert again.ok("topology_info")["drift"] == []
 
+        way = second.run([COMMAND, "explain", "outside", "192.168.52.203:80"])
+        assert (
+            "PREROUTING: 192.168.52.203:80 is translated to 172.17.0.3:5000 (publish of e1)" in way.stdout.splitlines()
+        )
+        closed = second.run([COMMAND, "explain", "outside", "e1:5000", "--json"], check=False)
+        assert (closed.returncode, json.loads(closed.stdout)["verdict"]) == (1, "dropped")
+        assert second.run([COMMAND, "explain", "nobody", "e1:5000"], check=False).returncode == 2
+
         port = json.loads(second.run([COMMAND, "ports", "--json"]).stdout)["e1"]
         assert port[:2] == ["5000/tcp -> 0.0.0.0:80", "5000/tcp -> [::]:80"]
         second.start(echo_command("e1", ["0.0.0.0:5000"], []), netns="e1", ready="ready")

@@ -12,7 +12,7 @@ import pytest
 
 from hostlab import Host
 from matrix import ours
-from matrix.asking import Ground, ask, give_routes, serve
+from matrix.asking import Ground, ask, expected, give_routes, serve
 from matrix.conditions import PLAIN, Condition, held
 from matrix.rows import questions
 from matrix.topology import PLACES
@@ -47,6 +47,19 @@ def test_who_reaches_what(ground: Ground, modules: Modules, kind: tuple[str, str
         answers = ask(ground, wanted)
         assert modules.ok("topology_info")["drift"] == []
     wrong = [f"{each}: wanted {each.wanted}, got {answers[each]}" for each in wanted if not each.right(answers[each])]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_explanations_foretell_the_answers(ground: Ground, modules: Modules, kind: tuple[str, str]) -> None:
+    """What the host says of a packet's way is what becomes of a real one, for every cell of both matrices."""
+    with Condition().on(ground.host, lambda: modules.ok("bridge_network", name="docker0")):
+        answers = ask(ground, questions(kind[1]))
+    told = modules.ok("topology_info", explain=[question.packet for question in answers])["explanations"]
+    wrong = [
+        f"{question}: got {answer}, told {' | '.join(explanation['path'])}: {explanation['verdict']}"
+        for (question, answer), explanation in zip(answers.items(), told)
+        if answer not in expected(question, explanation)
+    ]
     assert not wrong, "\n".join(wrong)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from hostlab import Host, Probe, echo_command
 from matrix.rows import PROTOCOLS, Question
@@ -115,3 +115,17 @@ def source_word(source: str, service: str) -> str:
         if service in {place.name for place in PLACES}:
             words[network_of(service).address(version, 1)] = "gw"
     return words.get(source, source)
+
+
+def expected(question: Question, explanation: dict[str, Any]) -> tuple[str, ...]:
+    """The answers that an explanation of the question's packet leaves open, in the tables' words."""
+    verdict, service = explanation["verdict"], explanation["endpoint"] or ""
+    if verdict == "dropped":
+        # A neighbour that is not to be reached is not even found.
+        return ("timeout", "unreachable") if explanation["path"][-1].startswith("bridge") else ("timeout",)
+    if verdict in ("refused", "unreachable"):
+        return (verdict,)
+    if question.protocol == "icmp":
+        return ("yes",)
+    name = {"host": "host", "outside": "client"}.get(verdict, service)
+    return (word(question, Probe(True, name, explanation["seen"], question.port)),)

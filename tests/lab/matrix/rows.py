@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from matrix.topology import HOSTS_OWN, MODES, OUTSIDE, PUBLISHED, SERVED, address_of
+from matrix.topology import CLIENT, HOSTS_OWN, MODES, OUTSIDE, PUBLISHED, SERVED, address_of
 
 
 def kernel_has_sctp() -> bool:
@@ -58,6 +58,14 @@ class Question:
     def right(self, answer: str) -> bool:
         """Whether this is the answer that is wanted."""
         return answer == self.wanted or (self.wanted == "closed" and answer in ("timeout", "unreachable"))
+
+    @property
+    def packet(self) -> dict[str, str]:
+        """What topology_info is to explain."""
+        source = {"E": CLIENT[self.version], "H": "host"}.get(self.place, self.place)
+        address = f"[{self.address}]" if self.version == 6 else self.address
+        destination = f"{address}/icmp" if self.protocol == "icmp" else f"{address}:{self.port}/{self.protocol}"
+        return {"source": source, "destination": destination}
 
     def __str__(self) -> str:
         words = f"{self.table} {self.row} {self.column}, {self.place} -> {self.protocol} "
