@@ -18,6 +18,7 @@ from ._changes import (
     AddEndpoint,
     AddRoute,
     Change,
+    ChangeProxies,
     ChangeRules,
     DeleteBridge,
     DeleteEndpoint,
@@ -43,6 +44,7 @@ from ._links import (
     set_link,
 )
 from ._nftables import apply_tables
+from ._proxy import apply_proxies
 from ._sysctl import write_sysctl
 
 __all__ = ("apply",)
@@ -78,6 +80,10 @@ _HANDLERS: dict[type[Change], tuple[Handler, Handler]] = {
     ChangeRules: (
         _each(lambda change: apply_tables(change.before, change.after)),
         _each(lambda change: apply_tables(change.after, change.before)),
+    ),
+    ChangeProxies: (
+        _each(lambda change: apply_proxies(change.before, change.after)),
+        _each(lambda change: apply_proxies(change.after, change.before)),
     ),
     # What was forgotten comes back with its next packet.
     ForgetFlows: (_each(lambda change: forget_flows(change.flows)), _each(lambda change: forget_flows(change.flows))),

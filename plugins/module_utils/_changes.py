@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from ._flows import Flow
 from ._nft_table import Table
+from ._proxy_units import UNIT_FILES, Proxies, service_of
 from ._state import BridgeState, EndpointState, FileState, InterfaceAddress, RouteState
 
 __all__ = (
@@ -21,6 +22,7 @@ __all__ = (
     "AddEndpoint",
     "AddRoute",
     "Change",
+    "ChangeProxies",
     "ChangeRules",
     "DeleteBridge",
     "DeleteEndpoint",
@@ -45,6 +47,11 @@ class Change:
     def sentence(self) -> str:
         """What the step does, for the result's ``actions``."""
         raise AssertionError("every change has a sentence of its own")
+
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        """What it does, where that takes several sentences, or none because the topology's own changes say it."""
+        return (self.sentence,)
 
     def difference(self) -> tuple[Diff, Diff]:
         """The object's properties before and after."""
@@ -267,6 +274,10 @@ class ChangeRules(Change):
     def sentence(self) -> str:
         return " ".join(self.drifted)
 
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        return self.drifted
+
     def difference(self) -> tuple[Diff, Diff]:
         return dict.fromkeys(self.drifted, "drifted"), dict.fromkeys(self.drifted, "restored")
 
@@ -280,5 +291,48 @@ class ForgetFlows(Change):
     @property
     def sentence(self) -> str:
         ports = sorted({flow.port for flow in self.flows})
-        shown = ", ".join(map(str, ports[:5])) + (" and %d more" % (len(ports) - 5) if len(ports) > 5 else "")
-        return "Forget the UDP flows to host port%s %s, which would go on as before." % ("s" * (len(ports) > 1), shown)
+        return "Forget the UDP flows to host port%s %s, which would go on as before." % (
+            "s" * (len(ports) > 1),
+            _some(ports),
+        )
+
+
+@dataclass(frozen=True)
+class ChangeProxies(Change):
+    """Bring the proxies of loopback addresses from ``before`` to ``after``."""
+
+    before: Proxies
+    after: Proxies
+
+    @property
+    def sentence(self) -> str:
+        return " ".join(self.sentences)
+
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        old, new = self.before, self.after
+        changed = [path for path in {**old.files, **new.files} if old.files.get(path) != new.files.get(path)]
+        lead = [service_of(path) for path in changed if path in new.files and path not in UNIT_FILES]
+        verb = "Write" if new.files else "Remove"
+        parts = (
+            ("Stop %s.", old.listening - new.listening),
+            (verb + " the unit files %s.", UNIT_FILES.keys() & set(changed)),
+            ("Set where %s leads to.", lead),
+            ("Start %s.", new.listening - old.listening),
+        )
+        return tuple(text % _some(sorted(names)) for text, names in parts if names)
+
+    def difference(self) -> tuple[Diff, Diff]:
+        before, after = _proxy_diff(self.before), _proxy_diff(self.after)
+        keys = [key for key in {**before, **after} if before.get(key) != after.get(key)]
+        return {k: before[k] for k in keys if k in before}, {k: after[k] for k in keys if k in after}
+
+
+def _proxy_diff(proxies: Proxies) -> Diff:
+    return {**proxies.files, **dict.fromkeys(proxies.listening, "listening")}
+
+
+def _some(things: t.Sequence[t.Any]) -> str:
+    """The first few by name, the others by number."""
+    more = " and %d more" % (len(things) - 5) if len(things) > 5 else ""
+    return ", ".join(map(str, things[:5])) + more

@@ -25,6 +25,7 @@ from ._netlink import Socket, require_pyroute2
 from ._nft_render import render_table
 from ._nftables import require_nftables
 from ._plan import make_plan, scope_of
+from ._proxy_units import proxies_of
 from ._record import Record
 from ._report import actions_of, diff_of
 from ._ruleset import rules_of
@@ -152,13 +153,14 @@ class Engine:
         scope = scope_of(before, after, touched.networks, touched.endpoints, touched.everything)
         observed = observe(before, after, scope)
         earlier = make_plan(before, assumed, observed, scope)
-        # Of what they would have done, what this one would build on in other words: the rules and the files.
+        # Of what they would have done, what this one would build on in other words: the rules, the proxies, the files.
         tables = {version: render_table(rules) for version, rules in rules_of(assumed).items()}
         files = dict(observed.files)
         for change in earlier:
             if isinstance(change, WriteFile) and change.new is not None:
                 files[change.path] = change.new
-        planned = make_plan(before, after, replace(observed, tables=tables, files=files), scope)
+        seen = replace(observed, tables=tables, files=files, proxies=proxies_of(assumed))
+        planned = make_plan(before, after, seen, scope)
         changes = [change for change in planned if change not in earlier]
         return _outcome(assumed, after, changes, self.record.backend)
 

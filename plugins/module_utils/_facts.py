@@ -47,6 +47,9 @@ class HostFacts(t.Protocol):
     def route(self, destination: Address) -> Way | None:
         """How the host reaches an address; None if it has no route to it."""
 
+    def proxy_problem(self) -> str:
+        """Why this host cannot run a proxy, as the middle of a sentence; empty if it can."""
+
 
 class StaticFacts:
     """Facts given by value."""
@@ -58,12 +61,14 @@ class StaticFacts:
         default_mtu: int = 1500,
         ports: HostPorts | None = None,
         routes: t.Mapping[Subnet, Way] | None = None,
+        proxy_problem: str = "",
     ) -> None:
         self._on_link = on_link
         self._nameservers = nameservers
         self._default_mtu = default_mtu
         self._ports = ports or HostPorts()
         self._routes = routes or {}
+        self._proxy_problem = proxy_problem
 
     def on_link(self) -> t.Sequence[tuple[Subnet, str]]:
         return self._on_link
@@ -76,6 +81,9 @@ class StaticFacts:
 
     def ports(self) -> HostPorts:
         return self._ports
+
+    def proxy_problem(self) -> str:
+        return self._proxy_problem
 
     def route(self, destination: Address) -> Way | None:
         known = [subnet for subnet in self._routes if subnet.version == destination.version and destination in subnet]
@@ -91,3 +99,4 @@ class RememberedFacts:
         self.default_mtu = functools.lru_cache(maxsize=None)(facts.default_mtu)
         self.ports = functools.lru_cache(maxsize=None)(facts.ports)
         self.route = functools.lru_cache(maxsize=None)(facts.route)
+        self.proxy_problem = functools.lru_cache(maxsize=None)(facts.proxy_problem)

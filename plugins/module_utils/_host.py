@@ -21,6 +21,8 @@ from ._model import Address, Subnet, parse_address
 from ._netlink import Socket
 from ._nftables import read_tables
 from ._plan import FORWARDING, Scope, networks_in
+from ._proxy import proxied_ports, proxy_problem, read_proxies
+from ._proxy_units import proxies_of
 from ._sockets import port_holders
 from ._state import ANY_UPSTREAM, EndpointState, FileState, Inside, Observed, bridge_state, endpoint_state, files_of
 from ._sysctl import read_sysctl
@@ -60,13 +62,19 @@ class KernelFacts:
 
     def ports(self) -> HostPorts:
         bounds = (read_sysctl(_PORT_RANGE) or "49153 65535").split()
+        proxied = proxied_ports()
         return HostPorts(
-            (int(bounds[0]), int(bounds[1])), frozenset(_numbers(read_sysctl(_RESERVED_PORTS) or "")), port_holders()
+            (int(bounds[0]), int(bounds[1])),
+            frozenset(_numbers(read_sysctl(_RESERVED_PORTS) or "")),
+            tuple(holder for holder in port_holders() if (holder.address, holder.port) not in proxied),
         )
 
     def route(self, destination: Address) -> Way | None:
         with Socket() as sock:
             return sock.route_to(destination)
+
+    def proxy_problem(self) -> str:
+        return proxy_problem()
 
 
 def _nameservers(path: str) -> list[Address]:
@@ -118,6 +126,7 @@ def observe(before: Topology, after: Topology, scope: Scope) -> Observed:
         tables=read_tables(),
         upstream=upstream,
         ra_interfaces=_advertised(after) if sysctls[FORWARDING[6]] == "0" else (),
+        proxies=read_proxies(proxies_of(after)),
     )
 
 

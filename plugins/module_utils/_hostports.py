@@ -26,13 +26,18 @@ __all__ = (
     "bindings_of",
     "choose_host_ports",
     "family_problem",
+    "proxied_of",
+    "translated_of",
     "versions_of",
 )
 
 _ANY = {4: "0.0.0.0", 6: "::"}
 
-# Publishes that share one number, each with the IP versions in which it takes it.
-Members = t.List[t.Tuple["Publish", t.Tuple[int, ...]]]
+# The host addresses that a proxy serves for a publish; for one on another loopback address, just that.
+_PROXIED = {"": ("127.0.0.1", "::1"), "0.0.0.0": ("127.0.0.1",), "::": ("::1",)}
+
+# Publishes that share one number, each with what it takes, whatever the port in it.
+Members = t.List[t.Tuple["Publish", t.Tuple["Binding", ...]]]
 
 
 class Holder(t.NamedTuple):
@@ -98,9 +103,27 @@ class PortBook:
 
 def bindings_of(publish: Publish, endpoint: Endpoint, network: Network) -> tuple[Binding, ...]:
     """The host addresses and ports that a publish takes; none in a routed network, which translates nothing."""
-    if not network.translated:
+    translated = translated_of(publish, endpoint, network)
+    everywhere = {binding.version for binding in translated if not binding.address}
+    return translated + tuple(b for b in proxied_of(publish, network) if b.version not in everywhere)
+
+
+def translated_of(publish: Publish, endpoint: Endpoint, network: Network) -> tuple[Binding, ...]:
+    """Of what a publish takes, that which the rules of the firewall carry."""
+    if not network.translated or (_is_loopback(publish.host_address) and proxied_of(publish, network)):
         return ()
-    return _bindings(publish, versions_of(publish, endpoint), publish.host_port)
+    address = "" if publish.host_address in ("", "0.0.0.0", "::") else publish.host_address
+    versions = versions_of(publish, endpoint)
+    return tuple(Binding(version, publish.protocol, address, publish.host_port) for version in versions)
+
+
+def proxied_of(publish: Publish, network: Network) -> tuple[Binding, ...]:
+    """Of what a publish takes, that which a proxy serves: the host's loopback addresses, where it is asked for."""
+    if publish.loopback != "proxy" or publish.protocol != "tcp" or not network.translated:
+        return ()
+    own = (publish.host_address,) if _is_loopback(publish.host_address) else ()
+    addresses = _PROXIED.get(publish.host_address, own)
+    return tuple(Binding(6 if ":" in a else 4, publish.protocol, a, publish.host_port) for a in addresses)
 
 
 def versions_of(publish: Publish, endpoint: Endpoint) -> tuple[int, ...]:
@@ -112,21 +135,27 @@ def _speaks(host_address: str, version: int) -> bool:
     return host_address == "" or (":" in host_address) == (version == 6)
 
 
-def _bindings(publish: Publish, versions: tuple[int, ...], port: int) -> tuple[Binding, ...]:
-    address = "" if publish.host_address in ("", "0.0.0.0", "::") else publish.host_address
-    return tuple(Binding(version, publish.protocol, address, port) for version in versions)
+def _is_loopback(host_address: str) -> bool:
+    return host_address == "::1" or host_address.startswith("127.")
+
+
+def _at(bindings: tuple[Binding, ...], port: int) -> tuple[Binding, ...]:
+    return tuple(binding._replace(port=port) for binding in bindings)
 
 
 def family_problem(publish: Publish, endpoint: Endpoint, network: Network) -> str | None:
     """Say why a publish can never carry a packet to this endpoint, or None if it can."""
     if network.sealed:
         return "its network %s is %s, so nothing from outside may reach it" % (network.name, network.mode)
+    if _is_loopback(publish.host_address) and proxied_of(publish, network):
+        # A proxy connects by whichever IP version the endpoint has.
+        return None
     if not versions_of(publish, endpoint):
         return "the endpoint has no IPv%d address" % (6 if ":" in publish.host_address else 4)
     if publish.host_address and network.translated and publish.host_address not in ("0.0.0.0", "::"):
         address = parse_address(publish.host_address, "host address")
         if address.version == 6 and address.is_loopback:
-            return "the kernel cannot translate ::1, so only a proxy could serve it, and this release has none"
+            return "the kernel cannot translate ::1, so that only loopback 'proxy' could serve it"
         if address.is_loopback and publish.loopback == "none":
             return "it is published on a loopback address while its loopback is 'none', so nobody could reach it"
         kinds = (
@@ -143,30 +172,30 @@ def family_problem(publish: Publish, endpoint: Endpoint, network: Network) -> st
 def choose_host_ports(
     fresh: t.Sequence[Publish],
     book: PortBook,
-    versions: t.Callable[[Publish], tuple[int, ...]],
+    bindings: t.Callable[[Publish], tuple[Binding, ...]],
     ports: HostPorts,
 ) -> list[Publish]:
     """Give every fresh publish its host port and write it into ``book``.
 
     :param fresh: publishes that have no port yet, or an exact one.
-    :param versions: the IP versions that a publish takes a host port in.
+    :param bindings: what a publish takes, whatever its port.
     :raises InputError: two publishes collide; both owners are named.
     :raises StateError: a process of the host has the port, or no port is free.
     """
     held = _Held(ports.holders)
     chosen = []
-    for members in _compatible(_groups(fresh), versions):
+    for members in _compatible(_groups(fresh), bindings):
         first = members[0][0]
         if first.asked_first == first.asked_last != 0:
             number = first.asked_first
-            for publish, families in members:
-                _require_free(publish, families, number, book, held)
+            for publish, taken in members:
+                _require_free(publish, _at(taken, number), book, held)
         else:
             number = _pick(members, book, held, ports)
-        for publish, families in members:
+        for publish, taken in members:
             settled = publish._replace(host_port=number)
             chosen.append(settled)
-            for binding in _bindings(settled, families, number):
+            for binding in _at(taken, number):
                 book.enter(binding, settled)
     return chosen
 
@@ -205,27 +234,27 @@ def _groups(fresh: t.Sequence[Publish]) -> t.Iterator[list[Publish]]:
 
 
 def _compatible(
-    groups: t.Iterable[list[Publish]], versions: t.Callable[[Publish], tuple[int, ...]]
+    groups: t.Iterable[list[Publish]], bindings: t.Callable[[Publish], tuple[Binding, ...]]
 ) -> t.Iterator[Members]:
     """Split groups whose members cannot share a number, because one's host addresses are among another's."""
     for group in groups:
         parts: list[tuple[Members, PortBook]] = []
         for publish in group:
-            families = versions(publish)
+            taken = bindings(publish)
             # Any number will do to see whether their addresses collide.
-            bindings = _bindings(publish, families, 1)
-            part = next((part for part in parts if all(part[1].owner(b) is None for b in bindings)), None)
+            alike = _at(taken, 1)
+            part = next((part for part in parts if all(part[1].owner(b) is None for b in alike)), None)
             if part is None:
                 part = ([], PortBook())
                 parts.append(part)
-            part[0].append((publish, families))
-            for binding in bindings:
+            part[0].append((publish, taken))
+            for binding in alike:
                 part[1].enter(binding, publish)
         yield from (members for members, _book in parts)
 
 
-def _require_free(publish: Publish, families: tuple[int, ...], number: int, book: PortBook, held: _Held) -> None:
-    for binding in _bindings(publish, families, number):
+def _require_free(publish: Publish, bindings: tuple[Binding, ...], book: PortBook, held: _Held) -> None:
+    for binding in bindings:
         other = book.owner(binding)
         if other is not None:
             raise InputError(
@@ -277,8 +306,8 @@ def _candidates(first: int, last: int, members: Members, book: PortBook) -> t.It
 
 
 def _taken(members: Members, number: int, book: PortBook, held: _Held) -> str | None:
-    for publish, families in members:
-        for binding in _bindings(publish, families, number):
+    for _publish, bindings in members:
+        for binding in _at(bindings, number):
             owner = book.owner(binding)
             if owner is not None:
                 return "%s belongs to endpoint %s" % (binding, owner.endpoint)

@@ -22,6 +22,7 @@ from ._changes import (
     AddEndpoint,
     AddRoute,
     Change,
+    ChangeProxies,
     ChangeRules,
     DeleteBridge,
     DeleteEndpoint,
@@ -37,6 +38,7 @@ from ._flows import Flow
 from ._model import Endpoint, Network
 from ._nft_render import render_table
 from ._nft_table import Table, drift, same
+from ._proxy_units import proxies_of
 from ._ruleset import rules_of
 from ._state import (
     ANY_UPSTREAM,
@@ -117,6 +119,7 @@ def make_plan(before: Topology, after: Topology, observed: Observed, scope: Scop
         changes += planner.endpoint(after.endpoints[name])
     changes += planner.files(scope)
     changes += planner.forwarding()
+    changes += planner.proxies()
     for name in sorted(before.endpoints.keys() - after.endpoints.keys()):
         changes += planner.without_endpoint(before.endpoints[name])
     for name in sorted(before.networks.keys() - after.networks.keys()):
@@ -146,6 +149,11 @@ class _Planner:
         flows = tuple(flow for version in wanted for flow in _redirected(there[version], wanted[version]))
         if flows:
             yield ForgetFlows(subject, flows)
+
+    def proxies(self) -> t.Iterator[Change]:
+        wanted = proxies_of(self.after)
+        if wanted != self.seen.proxies:
+            yield ChangeProxies(("proxies", "bridgeport"), self.seen.proxies, wanted)
 
     # Networks
 

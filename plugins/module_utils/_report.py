@@ -11,7 +11,7 @@ from __future__ import annotations
 import typing as t
 from itertools import groupby
 
-from ._changes import Change, ChangeRules
+from ._changes import Change
 from ._codec import describe_endpoint, describe_masquerade, describe_network, describe_publish
 from ._hostports import versions_of
 from ._model import Publish
@@ -29,7 +29,10 @@ def port_table(topology: Topology) -> dict[str, list[str]]:
     for publish in sorted(topology.publishes.values()):
         inner = "%d/%s" % (publish.endpoint_port, publish.protocol)
         bindings = topology.bindings(publish)
-        table[publish.endpoint] += ["%s -> %s" % (inner, str(binding).partition("/")[0]) for binding in bindings]
+        proxied = topology.proxied(publish)
+        for binding in (*(binding for binding in bindings if binding not in proxied), *proxied):
+            words = "%s -> %s" % (inner, str(binding).partition("/")[0])
+            table[publish.endpoint].append(words + ", by proxy" if binding in proxied else words)
         if not bindings:
             endpoint = topology.endpoints[publish.endpoint]
             addresses = (endpoint.address(version) for version in versions_of(publish, endpoint))
@@ -45,10 +48,7 @@ def actions_of(before: Topology, after: Topology, changes: t.Sequence[Change]) -
     mentioned = {change.subject for change in changes}
     sentences += _silent_sentences(before, after, mentioned)
     for change in changes:
-        if isinstance(change, ChangeRules):
-            sentences += change.drifted
-        else:
-            sentences.append(change.sentence)
+        sentences += change.sentences
     return sentences
 
 

@@ -106,7 +106,7 @@ def _family_rules(topology: Topology, version: int) -> FamilyRules:
         address = endpoint.address(version)
         if address is None:
             continue
-        bindings = [binding for binding in topology.bindings(publish) if binding.version == version]
+        bindings = [binding for binding in topology.translated(publish) if binding.version == version]
         routed = topology.networks[endpoint.network].mode == "routed" and version in versions_of(publish, endpoint)
         if bindings or routed:
             opened.add(OpenPort(str(address), publish.protocol, publish.endpoint_port))

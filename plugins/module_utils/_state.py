@@ -15,6 +15,7 @@ from ipaddress import IPv4Interface, IPv6Interface, ip_interface, ip_network
 from ._hostports import versions_of
 from ._model import Address, Endpoint, Network, Subnet, derived_mac
 from ._nft_table import Table
+from ._proxy_units import Proxies
 from ._topology import Topology
 
 __all__ = (
@@ -151,6 +152,7 @@ class Observed:
     tables: t.Mapping[int, Table] = field(default_factory=dict)
     ra_interfaces: tuple[str, ...] = ()
     upstream: tuple[str, ...] = ()
+    proxies: Proxies = field(default_factory=Proxies)
 
 
 def is_ours(link: Link, wanted: BridgeState | EndpointState) -> bool:

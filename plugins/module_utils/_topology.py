@@ -12,7 +12,7 @@ import typing as t
 from dataclasses import dataclass, field, replace
 
 from ._errors import InputError
-from ._hostports import Binding, PortBook, bindings_of
+from ._hostports import Binding, PortBook, bindings_of, proxied_of, translated_of
 from ._model import Endpoint, Masquerade, Network, Publish, Subnet
 
 __all__ = ("Topology",)
@@ -59,6 +59,15 @@ class Topology:
         """The host addresses and ports that a publish of this topology takes."""
         endpoint = self.endpoints[publish.endpoint]
         return bindings_of(publish, endpoint, self.networks[endpoint.network])
+
+    def translated(self, publish: Publish) -> tuple[Binding, ...]:
+        """Of those, the ones that rules carry."""
+        endpoint = self.endpoints[publish.endpoint]
+        return translated_of(publish, endpoint, self.networks[endpoint.network])
+
+    def proxied(self, publish: Publish) -> tuple[Binding, ...]:
+        """The loopback addresses and ports of the host at which a proxy serves a publish."""
+        return proxied_of(publish, self.network_of(publish))
 
     def port_book(self) -> PortBook:
         """Who has which host port.

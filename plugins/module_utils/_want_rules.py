@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import typing as t
 
-from ._errors import InputError
+from ._errors import DependencyError, InputError
 from ._facts import HostFacts
 from ._hostports import PortBook, choose_host_ports, family_problem
 from ._model import Endpoint, Masquerade, Publish, parse_address, parse_subnet, valid_interface_name
@@ -32,11 +32,13 @@ def want_publishes(
     :param prune: remove those publishes of the named endpoints that are not requested.
     :raises InputError: a request is wrong, or two publishes collide.
     :raises StateError: a process of the host has a port, or no port is free.
+    :raises DependencyError: a proxy is asked for and the host cannot run one.
     """
     asked: dict[tuple[t.Any, ...], Publish] = {}
     for request in requests:
         for publish in _asked(topology, request):
             asked[publish.key] = publish
+    _check_proxies(asked.values(), facts)
     named = {request["endpoint"] for request in requests}
     kept = {
         key: publish
@@ -61,9 +63,7 @@ def _choose(topology: Topology, fresh: list[Publish], facts: HostFacts) -> dict[
         return publishes
     translated = [publish for publish in fresh if topology.network_of(publish).translated]
     book: PortBook = topology.port_book()
-    settled = choose_host_ports(
-        translated, book, lambda publish: tuple(b.version for b in topology.bindings(publish)), facts.ports()
-    )
+    settled = choose_host_ports(translated, book, topology.bindings, facts.ports())
     # A routed network translates nothing: the host port that was asked for is never taken.
     settled += [p._replace(host_port=0) for p in fresh if not topology.network_of(p).translated]
     for publish in settled:
@@ -80,14 +80,26 @@ def _check_reachable(topology: Topology, publish: Publish) -> None:
         )
 
 
+def _check_proxies(asked: t.Iterable[Publish], facts: HostFacts) -> None:
+    """Refuse what no proxy can serve, on this host or at all."""
+    proxied = [publish for publish in asked if publish.loopback == "proxy"]
+    for publish in proxied:
+        if publish.protocol != "tcp":
+            raise InputError(
+                "Cannot publish %s for endpoint %s with loopback 'proxy': the proxy carries tcp only. "
+                "List the port in an entry of its own with loopback 'nat' or 'none'." % (publish.spec, publish.endpoint)
+            )
+    problem = facts.proxy_problem() if proxied else ""
+    if problem:
+        raise DependencyError(
+            "Cannot publish %s for endpoint %s with loopback 'proxy': %s. Use loopback 'nat' or 'none'."
+            % (proxied[0].spec, proxied[0].endpoint, problem)
+        )
+
+
 def _asked(topology: Topology, request: Request) -> t.Iterator[Publish]:
     endpoint = _known_endpoint(topology, request["endpoint"])
     loopback, sources = request.get("loopback") or "nat", tuple(request.get("sources") or ())
-    if loopback == "proxy":
-        raise InputError(
-            "Cannot publish ports of endpoint %s with loopback 'proxy': this release has no proxy. Use 'nat' or 'none'."
-            % endpoint.name
-        )
     if sources:
         raise InputError(
             "Cannot limit the publishes of endpoint %s to the sources %s: this release has no source lists. "

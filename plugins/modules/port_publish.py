@@ -61,10 +61,15 @@ options:
         elements: str
       loopback: &loopback
         description:
-          - How the host itself reaches the port at 127.0.0.1.
-          - V(nat) translates it like any other address. V(none) leaves 127.0.0.1 to the host's own services.
-          - V(proxy) is not part of this release and is refused.
-          - The kernel cannot translate C(::1); connections to it are refused at once.
+          - How the host itself reaches the port at its loopback addresses.
+          - V(nat) translates 127.0.0.0/8 like any other address. The kernel cannot translate C(::1); connections to it
+            are refused at once.
+          - V(proxy) has systemd listen on 127.0.0.1 and C(::1), or on the loopback address of the publish, and start
+            systemd-socket-proxyd with the first connection; it ends a minute after the last one. C(::1) then works for
+            an endpoint without IPv6 as well. The endpoint sees the gateway's address. For tcp only, and on a host with
+            systemd.
+          - V(none) leaves the loopback addresses to the host's own services.
+          - A publish on a host address that is none of loopback cannot be reached there, whatever is chosen.
         type: str
         choices: [nat, proxy, none]
         default: nat
@@ -101,6 +106,13 @@ EXAMPLES = r"""
         ports:
           - "6000-6010:6000-6010/udp"
           - "9000"
+
+- name: Publish a port that ::1 on the host reaches, too
+  bridgeport.net.port_publish:
+    endpoint: web
+    loopback: proxy
+    ports:
+      - "8081:5000"
 
 - name: Unpublish all ports of an endpoint
   bridgeport.net.port_publish:
@@ -141,7 +153,7 @@ ports:
       elements: int
       sample: [80, 80]
     loopback:
-      description: How 127.0.0.1 on the host reaches the port.
+      description: How the host itself reaches the port at its loopback addresses.
       type: str
       sample: nat
     sources:

@@ -11,7 +11,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -101,6 +101,33 @@ class Modules:
         message = messages[0]
         assert message.startswith("Cannot ") and message.endswith(".") and "\n" not in message, message
         return str(message)
+
+
+def transition(modules: Modules, module: str, options: dict[str, Any], kernel: Callable[[Host], None]) -> None:
+    """Run a module to a new state and again; `kernel` asserts what the host must hold afterwards."""
+    host = modules.host
+    start = host.snapshot()
+    predicted = modules.ok(module, check=True, **options)
+    assert predicted["changed"] is True
+    assert host.snapshot() == start, "check mode changed the host"
+
+    done = modules.ok(module, **options)
+    assert done["changed"] is True
+    assert done["actions"] == predicted["actions"] and done["actions"]
+    assert done["diff"] == predicted["diff"] and done["diff"]["before"] != done["diff"]["after"]
+    assert {key: done[key] for key in done if key != "invocation"} == {
+        key: predicted[key] for key in predicted if key not in ("invocation", "topology")
+    }
+    kernel(host)
+    reached = host.snapshot()
+    assert reached != start, "the run changed nothing"
+
+    for check in (True, False):
+        again = modules.ok(module, check=check, **options)
+        assert again["changed"] is False and again["actions"] == []
+        assert again["diff"] == {"before": {}, "after": {}}
+        assert host.snapshot() == reached
+    assert modules.ok("topology_info")["drift"] == []
 
 
 def playbook(lab: Lab, *arguments: str, hosts: dict[str, list[str]] | None = None) -> subprocess.CompletedProcess[str]:

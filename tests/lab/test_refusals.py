@@ -104,7 +104,8 @@ CASES: list[tuple[str, dict[str, Any], list[str]]] = [
     ("port_publish", {"endpoint": "peer", "ports": ["8443:1"]}, ["peer", "web", "127.0.0.1:8443"]),
     ("port_publish", {"endpoint": "nobody", "ports": ["81:1"]}, ["nobody", "does not exist"]),
     ("port_publish", {"endpoint": "web", "ports": ["[fd52::203]:81:1"]}, ["[fd52::203]:81:1", "no IPv6 address"]),
-    ("port_publish", {"endpoint": "web", "ports": ["81:1"], "loopback": "proxy"}, ["web", "proxy"]),
+    ("port_publish", {"endpoint": "web", "ports": ["81:1"], "loopback": "proxy"}, ["web", "systemd", "'nat'"]),
+    ("port_publish", {"endpoint": "web", "ports": ["81:1/udp"], "loopback": "proxy"}, ["81:1/udp", "web", "tcp only"]),
     ("port_publish", {"endpoint": "web", "ports": ["81:1"], "sources": ["192.0.2.0/24"]}, ["192.0.2.0/24"]),
     # Masquerade
     ("masquerade", {"network": "nowhere"}, ["nowhere", "does not exist"]),

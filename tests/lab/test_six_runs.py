@@ -15,38 +15,11 @@ from typing import Any
 import pytest
 
 from hostlab import Host
-from support import Modules
+from support import Modules, transition
 
 State = dict[str, Any]
 MARK = "# Written by bridgeport.net.\n"
 NETWORK: State = {"name": "docker0", "subnets": ["172.17.0.0/16", "fd00:17::/64"], "mtu": 1500}
-
-
-def transition(modules: Modules, module: str, options: State, kernel: Callable[[Host], None]) -> None:
-    """Run a module to a new state and again; `kernel` asserts what the host must hold afterwards."""
-    host = modules.host
-    start = host.snapshot()
-    predicted = modules.ok(module, check=True, **options)
-    assert predicted["changed"] is True
-    assert host.snapshot() == start, "check mode changed the host"
-
-    done = modules.ok(module, **options)
-    assert done["changed"] is True
-    assert done["actions"] == predicted["actions"] and done["actions"]
-    assert done["diff"] == predicted["diff"] and done["diff"]["before"] != done["diff"]["after"]
-    assert {key: done[key] for key in done if key != "invocation"} == {
-        key: predicted[key] for key in predicted if key not in ("invocation", "topology")
-    }
-    kernel(host)
-    reached = host.snapshot()
-    assert reached != start, "the run changed nothing"
-
-    for check in (True, False):
-        again = modules.ok(module, check=check, **options)
-        assert again["changed"] is False and again["actions"] == []
-        assert again["diff"] == {"before": {}, "after": {}}
-        assert host.snapshot() == reached
-    assert modules.ok("topology_info")["drift"] == []
 
 
 def link(host: Host, name: str) -> dict[str, Any] | None:

@@ -113,6 +113,30 @@ def test_reboot_without_ansible(lab: Lab, host: Machine, variables: str) -> None
     assert site(lab, "-e", variables, "bridgeport.net.site")["changed"] == 0
 
 
+def test_proxies_are_predicted_and_come_back_with_a_reboot(lab: Lab, host: Machine, variables: str) -> None:
+    def listening() -> list[str]:
+        return sorted(line.split()[3] for line in host.run(["ss", "-Hltn"]).stdout.splitlines() if "%lo" in line)
+
+    publishes = [{"endpoint": "web", "ports": ["80:80", "81:80"], "loopback": "proxy"}]
+    arguments = ["-e", variables, "-e", json.dumps({"publish_ports": publishes}), "bridgeport.net.site"]
+    run(lab, "--check", *arguments)
+    run(lab, *arguments)
+    assert run(lab, *arguments)["changed"] == 0
+    host.run(["systemctl", "enable", "nginx", "redis-server"])
+    before = listening()
+    assert {"127.0.0.1%lo:80", "[::1]%lo:80", "127.0.0.1%lo:81", "[::1]%lo:81"} <= set(before)
+    host.reboot()
+    assert listening() == before
+    assert host.run(["bridgeport", "status"]).stdout.endswith("The host holds what was asked for.\n")
+    for address in ("127.0.0.1:80", "[::1]:81"):
+        assert "Welcome to nginx!" in host.run(["curl", "-s", "--max-time", "5", f"http://{address}/"]).stdout
+    assert host.run(["systemctl", "is-system-running"]).stdout == "running\n"
+    run(lab, "bridgeport.net.teardown")
+    assert "%lo:8" not in " ".join(listening())
+    assert host.run(["systemctl", "list-units", "--all", "--no-legend", "bridgeport-proxy*"]).stdout == ""
+    assert host.run(["sh", "-c", "ls /etc/systemd/system/bridgeport-proxy* || true"]).stdout == ""
+
+
 def test_rules_come_back_after_the_hosts_firewall(lab: Lab, host: Machine, variables: str) -> None:
     """/etc/nftables.conf of Debian begins with flush ruleset."""
     client = lab.hosts["client"]

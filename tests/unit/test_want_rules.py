@@ -105,8 +105,8 @@ def test_publish_in_a_routed_network_takes_no_host_port(port: str) -> None:
         ({"endpoint": "gone", "ports": ["80:80"]}, ["endpoint gone", "does not exist", "veth_endpoint"]),
         ({"endpoint": "web", "ports": ["80:x"]}, ["'80:x'", "endpoint web"]),
         (
-            {"endpoint": "web", "ports": ["80:80"], "loopback": "proxy"},
-            ["endpoint web", "'proxy'", "Use 'nat' or 'none'."],
+            {"endpoint": "web", "ports": ["80:80", "53:53/udp"], "loopback": "proxy"},
+            ["53:53/udp for endpoint web", "'proxy'", "carries tcp only", "'nat' or 'none'."],
         ),
         (
             {"endpoint": "web", "ports": ["80:80"], "sources": ["192.0.2.0/24"]},

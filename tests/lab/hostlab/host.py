@@ -24,6 +24,9 @@ from hostlab.process import Process, ProcessId, kill_group
 class Host:
     """A running host. Lab.add_host makes it; it lives until the lab is stopped."""
 
+    # The Python that runs the lab's own scripts there.
+    python = sys.executable
+
     def __init__(self, name: str, identity: ProcessId, addresses: Sequence[str], mac: str, logs: Path) -> None:
         """Describe the host whose process 1 is `identity`; logs of background commands go below `logs`."""
         self.name = name
@@ -158,7 +161,7 @@ class Host:
     def _probe(
         self, targets: Sequence[tuple[str, str, int]], netns: str | None, timeout: float, options: list[str]
     ) -> list[Probe]:
-        command = [sys.executable, "-I", "-S", str(PROBE_SCRIPT), "--timeout", str(timeout), *options, "--batch"]
+        command = [self.python, "-I", "-S", str(PROBE_SCRIPT), "--timeout", str(timeout), *options, "--batch"]
         allowance = 30 + timeout * (1 + len(targets) / 100)
         result = self.run(command, netns=netns, timeout=allowance, input=json.dumps(list(targets)))
         return [Probe.parse(answer) for answer in json.loads(result.stdout)]
@@ -170,7 +173,7 @@ class Host:
         idle host are equal; see hostlab.snapshot for what is left out.
         """
         script = str(Path(snapshot.__file__).resolve())
-        text = self.run([sys.executable, "-I", "-S", script]).stdout
+        text = self.run([self.python, "-I", "-S", script]).stdout
         result: dict[str, Any] = json.loads(text)
         return result
 

@@ -10,6 +10,7 @@ import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from hostlab.enter import nsenter_argv
 from hostlab.errors import LabError
@@ -50,6 +51,8 @@ done
 class Machine(Host):
     """A host with systemd. It shares the network namespace of the lab host that it boots in, and so its LAN."""
 
+    python = "/usr/bin/python3"
+
     def __init__(self, hardware: Host, logs: Path) -> None:
         super().__init__(hardware.name, hardware.identity, hardware.addresses, hardware.mac, logs)
         self.hardware = hardware
@@ -59,6 +62,13 @@ class Machine(Host):
     def argv(self, command: Sequence[str], netns: str | None = None) -> list[str]:
         """Return the command line that runs `command` on this machine, in /: it has directories of its own."""
         return nsenter_argv(self.pid, command, netns, "/")
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return what a plain host returns, without the files that systemd writes, and with the ports that are held."""
+        taken = super().snapshot()
+        taken["files"] = {path: state for path, state in taken["files"].items() if not path.startswith("/run/")}
+        taken["ports"] = sorted(self.run(["ss", "-Hltun"]).stdout.splitlines())
+        return taken
 
     def after_stop(self) -> None:
         """Remove the machine's control groups, which outlive its processes."""

@@ -40,11 +40,17 @@ class Probe:
         return cls(**answer)
 
 
-def echo_command(name: str, tcp: Sequence[str] = (), udp: Sequence[str] = (), sctp: Sequence[str] = ()) -> list[str]:
+def echo_command(
+    name: str,
+    tcp: Sequence[str] = (),
+    udp: Sequence[str] = (),
+    sctp: Sequence[str] = (),
+    python: str = sys.executable,
+) -> list[str]:
     """Return the command of an echo server called `name`, listening on forms like "[::]:5000" (see echo.py).
 
-    It prints "ready" once every port is bound.
+    It prints "ready" once every port is bound. python: that of the host, see Host.python.
     """
     forms = [("--tcp", tcp), ("--udp", udp), ("--sctp", sctp)]
     options = [word for option, words in forms for form in words for word in (option, form)]
-    return [sys.executable, "-I", "-S", str(ECHO_SCRIPT), name, *options]
+    return [python, "-I", "-S", str(ECHO_SCRIPT), name, *options]
