@@ -112,7 +112,7 @@ class _Way:
 
     def _end(self, verdict: str) -> Explanation:
         owner = self._owner(self.destination) if verdict == "endpoint" else None
-        where = "[%s]" % self.destination if self.asked.version == 6 else str(self.destination)
+        where = "[%s]" % self.destination if self.destination.version == 6 else str(self.destination)
         where += "/icmp" if self.asked.protocol == "icmp" else ":%d/%s" % (self.port, self.asked.protocol)
         seen = str(self.source or OUTSIDE)
         return Explanation(verdict, tuple(self.steps), where, seen, owner.name if owner else "")
@@ -192,6 +192,8 @@ class _Way:
             return ""
         place = "PREROUTING" if self.by else "OUTPUT"
         found = self._translation()
+        if found is None and self._proxied():
+            return ""
         if found is None:
             if self.asked.protocol != "icmp":
                 self._say(place, "%s is not published for this packet" % _socket(self.destination, self.port))
@@ -203,6 +205,23 @@ class _Way:
         self.translated = True
         after = _socket(self.destination, self.port)
         return self._say(place, "%s is translated to %s (publish of %s)" % (before, after, found.owner))
+
+    def _proxied(self) -> bool:
+        """Whether a proxy of the host takes the connection, and goes on with one of its own."""
+        if self.by or self.asked.protocol != "tcp":
+            return False
+        for publish in self.topology.publishes.values():
+            for binding in self.topology.proxied(publish):
+                if (binding.address, binding.port) == (str(self.destination), self.port):
+                    before = _socket(self.destination, self.port)
+                    endpoint = self.topology.endpoints[publish.endpoint]
+                    address = endpoint.address(binding.version) or endpoint.addresses[0]
+                    self.source, self.destination, self.port = None, address, publish.endpoint_port
+                    self.rules = rules_of(self.topology)[address.version]
+                    after = _socket(self.destination, self.port)
+                    self._say("INPUT", "a proxy serves %s and connects to %s itself" % (before, after))
+                    return True
+        return False
 
     def _translation(self) -> Translation | None:
         asked = self.asked

@@ -119,9 +119,9 @@ def test_proxies_are_predicted_and_come_back_with_a_reboot(lab: Lab, host: Machi
 
     publishes = [{"endpoint": "web", "ports": ["80:80", "81:80"], "loopback": "proxy"}]
     arguments = ["-e", variables, "-e", json.dumps({"publish_ports": publishes}), "bridgeport.net.site"]
-    run(lab, "--check", *arguments)
-    run(lab, *arguments)
-    assert run(lab, *arguments)["changed"] == 0
+    site(lab, "--check", *arguments)
+    site(lab, *arguments)
+    assert site(lab, *arguments)["changed"] == 0
     host.run(["systemctl", "enable", "nginx", "redis-server"])
     before = listening()
     assert {"127.0.0.1%lo:80", "[::1]%lo:80", "127.0.0.1%lo:81", "[::1]%lo:81"} <= set(before)
@@ -131,7 +131,7 @@ def test_proxies_are_predicted_and_come_back_with_a_reboot(lab: Lab, host: Machi
     for address in ("127.0.0.1:80", "[::1]:81"):
         assert "Welcome to nginx!" in host.run(["curl", "-s", "--max-time", "5", f"http://{address}/"]).stdout
     assert host.run(["systemctl", "is-system-running"]).stdout == "running\n"
-    run(lab, "bridgeport.net.teardown")
+    site(lab, "bridgeport.net.teardown")
     assert "%lo:8" not in " ".join(listening())
     assert host.run(["systemctl", "list-units", "--all", "--no-legend", "bridgeport-proxy*"]).stdout == ""
     assert host.run(["sh", "-c", "ls /etc/systemd/system/bridgeport-proxy* || true"]).stdout == ""

@@ -45,6 +45,7 @@ def echo_command(
     tcp: Sequence[str] = (),
     udp: Sequence[str] = (),
     sctp: Sequence[str] = (),
+    *,
     python: str = sys.executable,
 ) -> list[str]:
     """Return the command of an echo server called `name`, listening on forms like "[::]:5000" (see echo.py).
