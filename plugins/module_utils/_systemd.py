@@ -4,22 +4,27 @@
 
 # This file is PRIVATE to the bridgeport.net collection: it may change or go without notice.
 
-"""Asking systemd: whether it runs, which units are active, to start and to stop them, all units in one call."""
+"""Asking systemd: whether it runs, what it knows of units, and to start, stop or change them, all in one call."""
 
 from __future__ import annotations
 
 import os
-import select
-import signal
-import time
 import typing as t
 
 from ._errors import KernelError
+from ._process import find_program, run_program
 
-__all__ = ("active_units", "reload_manager", "start_units", "stop_units", "systemd_runs")
+__all__ = (
+    "active_units",
+    "change_units",
+    "reload_manager",
+    "show_units",
+    "start_units",
+    "stop_units",
+    "systemd_runs",
+)
 
 _RUNNING = "/run/systemd/system"
-_PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 _WAIT_SECONDS = 600
 # Names in one command line: far from the kernel's limit, and thousands of ports are still a few calls.
 _BATCH = 2000
@@ -59,6 +64,24 @@ def stop_units(names: t.Sequence[str]) -> None:
         _systemctl("stop %s" % _shown(names), "stop", *some, bearing=_NOT_LOADED)
 
 
+def change_units(verb: str, names: t.Sequence[str]) -> None:
+    """Have units restarted, enabled or disabled, as ``verb`` says.
+
+    :raises KernelError: systemd refused.
+    """
+    for some in _batches(names):
+        _systemctl("%s %s" % (verb, _shown(names)), verb, "--quiet", "--", *some)
+
+
+def show_units(names: t.Sequence[str], properties: t.Sequence[str]) -> str:
+    """What systemd knows of units: a paragraph of PROPERTY=VALUE lines for each, in the order of ``names``.
+
+    :raises KernelError: systemd did not answer.
+    """
+    wanted = "--property=%s" % ",".join(properties)
+    return "\n".join(_systemctl("ask for %s" % _shown(names), "show", wanted, "--", *some) for some in _batches(names))
+
+
 def reload_manager() -> None:
     """Make systemd read the unit files anew.
 
@@ -82,43 +105,10 @@ def _systemctl(attempt: str, *words: str, bearing: int = 0) -> str:
     :param bearing: an exit status that is as good as 0.
     :raises KernelError: it failed; carries its own words.
     """
-    read_end, write_end = os.pipe()
-    try:
-        actions = [
-            (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
-            (os.POSIX_SPAWN_DUP2, write_end, 1),
-            (os.POSIX_SPAWN_DUP2, write_end, 2),
-        ]
-        environment = {"PATH": _PATH, "LC_ALL": "C", "SYSTEMD_PAGER": "", "SYSTEMD_COLORS": "0"}
-        command = ("systemctl", "--no-ask-password", *words)
-        try:
-            pid = os.posix_spawnp("systemctl", command, environment, file_actions=actions)
-        except OSError as problem:
-            raise KernelError(
-                "Cannot %s: the program systemctl could not be run: %s." % (attempt, problem.strerror),
-                problem.errno or 0,
-            ) from None
-        finally:
-            os.close(write_end)
-        text, in_time = _read(read_end)
-        if not in_time:
-            os.kill(pid, signal.SIGKILL)
-        status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-    finally:
-        os.close(read_end)
-    if status not in (0, bearing):
-        said = " ".join(text.split())[:500] if in_time else "nothing for %d seconds, and was ended" % _WAIT_SECONDS
-        raise KernelError("Cannot %s: systemctl said: %s." % (attempt, said.rstrip(".") or "nothing"))
-    return text
-
-
-def _read(source: int) -> tuple[str, bool]:
-    """What comes until the other end is closed, and whether that was in time."""
-    deadline = time.monotonic() + _WAIT_SECONDS
-    found = b""
-    while select.select([source], [], [], max(0.0, deadline - time.monotonic()))[0]:
-        data = os.read(source, 1 << 16)
-        if not data:
-            return found.decode(errors="replace"), True
-        found += data
-    return found.decode(errors="replace"), False
+    program = find_program("systemctl")
+    if program is None:
+        raise KernelError("Cannot %s: this host has no systemctl. Install systemd." % attempt)
+    done = run_program([program, "--no-ask-password", "--no-pager", *words], seconds=_WAIT_SECONDS)
+    if done.status not in (0, bearing):
+        raise KernelError("Cannot %s: systemctl said: %s." % (attempt, done.words))
+    return done.output

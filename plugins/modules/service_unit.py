@@ -143,10 +143,18 @@ from dataclasses import replace
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.bridgeport.net.plugins.module_utils._ansible import leave_with, state_option
-from ansible_collections.bridgeport.net.plugins.module_utils._errors import DependencyError, KernelError, StateError
+from ansible_collections.bridgeport.net.plugins.module_utils._errors import DependencyError, StateError
 from ansible_collections.bridgeport.net.plugins.module_utils._files import read_file, write_file
 from ansible_collections.bridgeport.net.plugins.module_utils._netns import is_namespace
 from ansible_collections.bridgeport.net.plugins.module_utils._state import FileState
+from ansible_collections.bridgeport.net.plugins.module_utils._systemd import (
+    change_units,
+    reload_manager,
+    show_units,
+    start_units,
+    stop_units,
+    systemd_runs,
+)
 from ansible_collections.bridgeport.net.plugins.module_utils._unit_plan import (
     PROPERTIES,
     UnitPlan,
@@ -168,53 +176,26 @@ from ansible_collections.bridgeport.net.plugins.module_utils._units import (
 )
 
 
-class Systemd:
-    """The host's systemd, by systemctl.
+def states_of(names: t.Sequence[str]) -> list[UnitState]:
+    """What systemd knows of the units."""
+    states = parse_states(names, show_units(names, PROPERTIES)) if names else []
+    return [replace(state, network=_inode("/proc/%d/ns/net" % state.pid) if state.pid else 0) for state in states]
 
-    :raises DependencyError: the host runs none.
+
+def carry_out(plan: UnitPlan) -> None:
+    """Do the steps of a plan.
+
+    :raises KernelError: systemd refused one. What was done stays, so that the journal tells; the next run goes on.
     """
-
-    def __init__(self, module: AnsibleModule) -> None:
-        self.module = module
-        self.program = module.get_bin_path("systemctl")
-        if self.program is None or not os.path.isdir("/run/systemd/system"):
-            raise DependencyError(
-                "Cannot run services inside endpoints: systemd does not run on this host. Leave out 'unit' and 'exec', "
-                "and start the services inside the endpoints by other means."
-            )
-
-    def call(self, verb: str, names: t.Sequence[str] = (), option: str = "--quiet") -> str:
-        """Run systemctl; returns what it printed.
-
-        :raises KernelError: it failed.
-        """
-        code, out, err = self.module.run_command([self.program, verb, option, "--", *names])
-        if code:
-            raise KernelError(
-                "Cannot %s %s: systemd said: %s. 'journalctl -u UNIT' tells more of a unit."
-                % (verb, ", ".join(names) or "systemd's units", " ".join((err or out).split()).rstrip("."))
-            )
-        return str(out)
-
-    def states(self, names: t.Sequence[str]) -> list[UnitState]:
-        """What systemd knows of the units."""
-        if not names:
-            return []
-        states = parse_states(names, self.call("show", names, "--property=%s" % ",".join(PROPERTIES)))
-        return [replace(state, network=_inode("/proc/%d/ns/net" % state.pid) if state.pid else 0) for state in states]
-
-    def carry_out(self, plan: UnitPlan) -> None:
-        """Do the steps of a plan."""
-        for step in ("stop", "disable"):
-            if getattr(plan, step):
-                self.call(step, getattr(plan, step))
-        for path, text in plan.files.items():
-            write_file(path, None if text is None else FileState(text))
-        if plan.reload:
-            self.call("daemon-reload")
-        for step in ("enable", "restart", "start"):
-            if getattr(plan, step):
-                self.call(step, getattr(plan, step))
+    stop_units(plan.stop)
+    change_units("disable", plan.disable)
+    for path, text in plan.files.items():
+        write_file(path, None if text is None else FileState(text))
+    if plan.reload:
+        reload_manager()
+    change_units("enable", plan.enable)
+    change_units("restart", plan.restart)
+    start_units(plan.start)
 
 
 def _inode(path: str) -> int:
@@ -261,7 +242,7 @@ def networks_of(units: t.Iterable[Unit], check: bool) -> dict[str, int]:
     return found
 
 
-def decide(module: AnsibleModule, systemd: Systemd) -> list[UnitPlan]:
+def decide(module: AnsibleModule) -> list[UnitPlan]:
     """The plans of the request, in the order in which they are to be carried out."""
     params = module.params
     names = [entry["unit"] for entry in params["units"]]
@@ -273,30 +254,34 @@ def decide(module: AnsibleModule, systemd: Systemd) -> list[UnitPlan]:
         ]
         owners = [owner_unit(endpoint) for endpoint in params["endpoints"]]
         return [
-            plan_absent(systemd.states(names), texts(names)),
-            plan_absent(systemd.states(inside), files, systemd.states(owners), keep_drop_ins=True),
+            plan_absent(states_of(names), texts(names)),
+            plan_absent(states_of(inside), files, states_of(owners), keep_drop_ins=True),
         ]
     units = parse_units(params["units"])
     present = plan_present(
         units,
-        systemd.states(names),
+        states_of(names),
         texts(names),
         networks_of(units, module.check_mode),
         params["bound"],
         params["missing_ok"],
     )
     others = [name for name in placed_units() if name not in names] if params["prune"] else []
-    return [plan_absent(systemd.states(others), texts(others)), present]
+    return [plan_absent(states_of(others), texts(others)), present]
 
 
 def work(module: AnsibleModule) -> dict[str, t.Any]:
     """Decide, carry out; returns the module's result."""
-    systemd = Systemd(module)
-    plans = decide(module, systemd)
+    if not systemd_runs():
+        raise DependencyError(
+            "Cannot run services inside endpoints: systemd does not run on this host. Leave out 'unit' and 'exec', and "
+            "start the services inside the endpoints by other means."
+        )
+    plans = decide(module)
     before = {path: read_file(path) for plan in plans for path in plan.files}
     if not module.check_mode:
         for plan in plans:
-            systemd.carry_out(plan)
+            carry_out(plan)
     actions = [action for plan in plans for action in plan.actions]
     diff = [
         {"before_header": path, "after_header": path, "before": _text(before[path]), "after": text or ""}
