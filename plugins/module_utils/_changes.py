@@ -284,17 +284,17 @@ class ChangeRules(Change):
 
 @dataclass(frozen=True)
 class ForgetFlows(Change):
-    """Forget the UDP flows of host ports that lead elsewhere from now on."""
+    """Forget the UDP flows of host ports that lead elsewhere from now on, or those of sources shut out of a port."""
 
     flows: tuple[Flow, ...]
 
     @property
     def sentence(self) -> str:
         ports = sorted({flow.port for flow in self.flows})
-        return "Forget the UDP flows to host port%s %s, which would go on as before." % (
-            "s" * (len(ports) > 1),
-            _some(ports),
-        )
+        words = "port%s %s" % ("s" * (len(ports) > 1), _some(ports))
+        if self.flows[0].allowed is None:
+            return "Forget the UDP flows to host %s, which would go on as before." % words
+        return "Forget the connections to %s from sources that may no longer connect." % words
 
 
 @dataclass(frozen=True)

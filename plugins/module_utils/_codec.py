@@ -22,6 +22,7 @@ from ._model import (
     Route,
     plain_address,
     plain_subnet,
+    subnets_of,
 )
 from ._topology import Topology
 
@@ -212,8 +213,16 @@ def _publish(item: Json) -> Publish:
         _number(last),
         _number(item["host_port"]),
         _one_of(LOOPBACKS, item["loopback"]),
-        tuple(map(str, item["sources"])),
+        _sources(item["sources"]),
     )
+
+
+def _sources(items: t.Iterable[t.Any]) -> tuple[str, ...]:
+    sources = tuple(map(str, items))
+    # They reach the rules as they stand, so they must be what they should be.
+    for version in (4, 6) if sources else ():
+        subnets_of(sources, version)
+    return sources
 
 
 def _masquerade(item: Json) -> Masquerade:

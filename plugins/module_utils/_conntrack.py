@@ -4,10 +4,10 @@
 
 # This file is PRIVATE to the bridgeport.net collection: it may change or go without notice.
 
-"""Connection tracking: forgetting the UDP flows that would go on as they went before a port was published or moved.
+"""Connection tracking: forgetting the flows that would go on as they went before the rules were changed.
 
 A UDP flow has no end that the kernel could see. As long as packets come, its entry lives and decides where they go, and
-the rules are not asked.
+the rules are not asked. A connection of a source that may no longer connect must end, whatever its protocol.
 """
 
 from __future__ import annotations
@@ -18,34 +18,38 @@ import typing as t
 
 from ._errors import KernelError, kernel_words
 from ._flows import Flow
-from ._model import parse_address
+from ._model import Address, Subnet, parse_address
 from ._netlink import Socket
 
 __all__ = ("forget_flows",)
 
 _FAMILY = {4: socket.AF_INET, 6: socket.AF_INET6}
-# More ports than this are looked for in one listing of all UDP flows, instead of each by itself.
+_PROTOCOL = {"tcp": socket.IPPROTO_TCP, "udp": socket.IPPROTO_UDP, "sctp": socket.IPPROTO_SCTP}
+# More ports than this are looked for in one listing of all flows, instead of each by itself.
 _ONE_BY_ONE = 8
 
 
 def forget_flows(flows: t.Sequence[Flow]) -> None:
-    """Delete the entries of UDP flows whose original destination is one of the host's ports. None is no error.
+    """Delete the entries of flows by their original destination. None is no error.
 
     :raises KernelError: the kernel refused.
     """
-    for version in sorted({flow.version for flow in flows}):
-        _forget(version, [flow for flow in flows if flow.version == version])
+    kinds: dict[tuple[int, str], list[Flow]] = {}
+    for flow in flows:
+        kinds.setdefault((flow.version, flow.protocol), []).append(flow)
+    for (version, protocol), same in sorted(kinds.items()):
+        _forget(version, protocol, same)
 
 
-def _forget(version: int, flows: t.Sequence[Flow]) -> None:
+def _forget(version: int, protocol: str, flows: t.Sequence[Flow]) -> None:
     from pyroute2.conntrack import Conntrack
     from pyroute2.netlink.exceptions import NetlinkError
 
     ours = _Ours(flows)
     tracker = Conntrack(nfgen_family=_FAMILY[version])
     try:
-        for entry in _entries(tracker, version, sorted(ours.ports)):
-            if ours.has(entry.tuple_orig.daddr, entry.tuple_orig.dport):
+        for entry in _entries(tracker, version, protocol, sorted(ours.ports)):
+            if ours.has(entry.tuple_orig, entry.tuple_reply):
                 try:
                     tracker.entry("del", tuple_orig=entry.tuple_orig)
                 except NetlinkError as problem:
@@ -56,20 +60,21 @@ def _forget(version: int, flows: t.Sequence[Flow]) -> None:
         # A kernel that does not tell of its flows, or has none of this version, has nothing to forget.
         if problem.code not in (errno.EINVAL, errno.EOPNOTSUPP, errno.EPROTONOSUPPORT):
             raise KernelError(
-                "Cannot forget the UDP flows of the changed ports: the kernel said: %s." % kernel_words(problem.code),
+                "Cannot forget the %s flows of the changed ports: the kernel said: %s."
+                % (protocol.upper(), kernel_words(problem.code)),
                 problem.code,
             ) from None
     finally:
         tracker.close()
 
 
-def _entries(tracker: t.Any, version: int, ports: t.Sequence[int]) -> list[t.Any]:
+def _entries(tracker: t.Any, version: int, protocol: str, ports: t.Sequence[int]) -> list[t.Any]:
     from pyroute2.netlink.nfnetlink.nfctsocket import NFCTAttrTuple
 
     wanted: list[dict[str, int]] = [{"dport": port} for port in ports] if len(ports) <= _ONE_BY_ONE else [{}]
     found: list[t.Any] = []
     for match in wanted:
-        pattern = NFCTAttrTuple(family=_FAMILY[version], proto=socket.IPPROTO_UDP, **match)
+        pattern = NFCTAttrTuple(family=_FAMILY[version], proto=_PROTOCOL[protocol], **match)
         found += list(tracker.dump_entries(tuple_orig=pattern))
     return found
 
@@ -79,15 +84,24 @@ class _Ours:
 
     def __init__(self, flows: t.Sequence[Flow]) -> None:
         self.ports = {flow.port for flow in flows}
-        self._anywhere = {flow.port for flow in flows if not flow.address}
-        self._at = {(flow.address, flow.port) for flow in flows if flow.address}
+        self._flows = {(flow.address, flow.port): flow for flow in flows}
         self._local = _local_addresses()
 
-    def has(self, destination: str, port: int) -> bool:
-        address = parse_address(destination, "destination of a flow")
-        if (str(address), port) in self._at:
-            return True
-        return port in self._anywhere and (address.is_loopback or str(address) in self._local)
+    def has(self, original: t.Any, reply: t.Any) -> bool:
+        destination = parse_address(original.daddr, "destination of a flow")
+        flow = self._flows.get((str(destination), original.dport))
+        if flow is None and self._is_local(destination):
+            flow = self._flows.get(("", original.dport))
+        return flow is not None and (flow.allowed is None or self._shut_out(flow.allowed, original, reply, destination))
+
+    def _shut_out(self, allowed: tuple[Subnet, ...], original: t.Any, reply: t.Any, destination: Address) -> bool:
+        source = parse_address(original.saddr, "source of a flow")
+        # What the host itself sends is not limited, and what ends at the host goes to a process of its own.
+        ends_here = original.daddr == reply.saddr and self._is_local(destination)
+        return not (ends_here or self._is_local(source) or any(source in subnet for subnet in allowed))
+
+    def _is_local(self, address: Address) -> bool:
+        return address.is_loopback or str(address) in self._local
 
 
 def _local_addresses() -> set[str]:

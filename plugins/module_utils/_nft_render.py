@@ -12,6 +12,10 @@ port and for ten thousand:
 * ``published_at``: host address . protocol . port → endpoint address . port
 * ``published``: protocol . port → endpoint address . port
 
+A list of sources is an interval set with a chain that looks it up, named after its content and shared by all publishes
+that have it. ``limited_at``, ``limited`` and ``limited_ports`` lead from a port to its list. One set of source . port
+would grow with the product of both, and its insertion is quadratic in the kernel.
+
 Chains hold a handful of rules for each network. Every rule carries a comment that ends in a digest of its own text:
 that, and not the listing's expressions, which change with nft's version, is how a rule is recognised again.
 """
@@ -21,7 +25,8 @@ from __future__ import annotations
 import hashlib
 import typing as t
 
-from ._nft_table import FAMILY, Chain, Element, Key, Table
+from ._model import Subnet, source_text
+from ._nft_table import FAMILY, SOURCES, Chain, Element, Key, Table
 from ._ruleset import FamilyRules, NetworkRules, SourceRule
 
 __all__ = ("render_table",)
@@ -50,45 +55,95 @@ def _set_types(version: int) -> dict[str, str]:
     }
 
 
+def _limit_types(version: int) -> dict[str, str]:
+    port = "inet_proto . inet_service : verdict"
+    at = "%s . %s" % (_ADDRESS[version], port)
+    return {"limited": port, "limited_at": at, "limited_ports": at, "limited_answers": at}
+
+
 def render_table(rules: FamilyRules) -> Table:
     """The table that carries the rules of one IP version."""
     version = rules.version
     if rules.empty:
         return Table(version)
-    elements: dict[str, dict[Key, Element]] = {name: {} for name in _set_types(version)}
+    lists = _Lists(version)
+    types = _set_types(version)
+    limits = any(port.allowed is not None for port in rules.open_ports)
+    if limits or any(item.allowed is not None for item in rules.translations):
+        types.update(_limit_types(version))
+    elements: dict[str, dict[Key, Element]] = {name: {} for name in types}
 
     def put(name: str, key: Key, data: Key = (), comment: str = "") -> None:
         elements[name][key] = Element(key, data, comment)
 
     for item in rules.translations:
-        service = (item.protocol, item.host_port)
-        target = (item.to_address, item.to_port)
-        if item.host_address:
-            put("published_at", (item.host_address, *service), target, item.owner)
-        else:
-            put("published", service, target, item.owner)
+        key: Key = (item.protocol, item.host_port)
+        at = "_at" if item.host_address else ""
+        if at:
+            key = (item.host_address, *key)
+        put("published" + at, key, (item.to_address, item.to_port), item.owner)
+        if item.allowed is not None:
+            put("limited" + at, key, ("jump", lists.name_of(item.allowed)))
     for port in rules.open_ports:
-        put("open_ports", tuple(port))
+        put("open_ports", port[:3])
+        if port.allowed is not None:
+            put("limited_ports", port[:3], ("jump", lists.name_of(port.allowed)))
+            put("limited_answers", port[:3], ("jump", lists.answers_of(port.allowed)))
     for pair in rules.silent_loopback:
         put("silent_loopback", tuple(pair))
     for network in rules.networks:
         put("to_network", (network.bridge,), ("jump", "to_" + network.bridge))
-        if network.sealed:
+        if network.sealed or limits:
             put("from_network", (network.bridge,), ("jump", "from_" + network.bridge))
         if network.guarded:
             for subnet in network.subnets:
                 put("guarded", (str(subnet),))
-    return Table(version, True, _set_types(version), elements, {chain.name: chain for chain in _chains(rules)})
+    types.update(lists.types)
+    elements.update(lists.elements)
+    chains = [*lists.chains.values(), *_chains(rules, limits)]
+    return Table(version, True, types, elements, {chain.name: chain for chain in chains})
 
 
-def _chains(rules: FamilyRules) -> t.Iterator[Chain]:
+class _Lists:
+    """The lists of sources of one table: each once, as a set and the chains that drop what is not in it."""
+
+    def __init__(self, version: int) -> None:
+        self._version = version
+        self._names: dict[tuple[Subnet, ...], str] = {}
+        self.types: dict[str, str] = {}
+        self.elements: dict[str, dict[Key, Element]] = {}
+        self.chains: dict[str, Chain] = {}
+
+    def name_of(self, subnets: tuple[Subnet, ...]) -> str:
+        """The name of a list's set, and of the chain for what comes from a source."""
+        name = self._names.get(subnets)
+        if name is None:
+            texts = [source_text(subnet) for subnet in subnets]
+            name = self._names[subnets] = SOURCES + _digest(" ".join(texts))
+            self.types[name] = _ADDRESS[self._version]
+            self.elements[name] = {(text,): Element((text,)) for text in texts}
+            self._drop(name, "saddr", name)
+        return name
+
+    def answers_of(self, subnets: tuple[Subnet, ...]) -> str:
+        """The name of the chain for what goes to a source."""
+        listed = self.name_of(subnets)
+        name = "answers_" + listed[len(SOURCES) :]
+        if name not in self.chains:
+            self._drop(name, "daddr", listed)
+        return name
+
+    def _drop(self, chain: str, field: str, listed: str) -> None:
+        rule = "%s %s != @%s drop" % (FAMILY[self._version], field, listed)
+        self.chains[chain] = _chain(chain, None, [(rule, "not among the sources")])
+
+
+def _chains(rules: FamilyRules, limits: bool) -> t.Iterator[Chain]:
     family, loopback = FAMILY[rules.version], _LOOPBACK[rules.version]
     for network in rules.networks:
-        yield _chain("to_" + network.bridge, None, _inbound(network, family, _PING[rules.version]))
-        if network.sealed:
-            yield _chain(
-                "from_" + network.bridge, None, [('oifname != "%s" drop' % network.bridge, "sealed: nothing leaves")]
-            )
+        yield _chain("to_" + network.bridge, None, _inbound(network, family, _PING[rules.version], limits))
+        if network.sealed or limits:
+            yield _chain("from_" + network.bridge, None, _outbound(network, family))
     yield _chain("closed", None, [*_doors(rules, family), ("drop", "endpoints are not addressed from outside")])
     guard = [
         (
@@ -98,6 +153,17 @@ def _chains(rules: FamilyRules) -> t.Iterator[Chain]:
     ]
     if rules.version == 4:
         guard.insert(0, ('iifname != "lo" ip daddr %s drop' % loopback, "loopback addresses do not come by wire"))
+    if any(item.allowed is not None for item in rules.translations):
+        service = "meta l4proto . th dport"
+        yield _chain(
+            "listed",
+            None,
+            [
+                ("%s daddr . %s vmap @limited_at" % (family, service), "published on one host address"),
+                ("%s vmap @limited" % service, "published on every host address"),
+            ],
+        )
+        guard.append(("ct state != { established, related } fib daddr type local jump listed", "lists of sources"))
     yield _chain("guard", ("filter", "prerouting", _GUARD_PRIORITY), guard)
     at = "%s daddr . meta l4proto . th dport map @published_at" % family
     yield _chain(
@@ -130,8 +196,12 @@ def _loopback_rule(version: int, loopback: str) -> tuple[str, str]:
     return "ip daddr %s meta l4proto . th dport @silent_loopback return" % loopback, "not published on loopback"
 
 
-def _inbound(network: NetworkRules, family: str, ping: str) -> t.Iterator[tuple[str, str]]:
+def _inbound(network: NetworkRules, family: str, ping: str, limits: bool) -> t.Iterator[tuple[str, str]]:
     """What may come in to a bridge from the forward path."""
+    if limits and not network.sealed:
+        # Before answers: the connections of a source that was taken from the list end.
+        port = "%s daddr . meta l4proto . th dport vmap @limited_ports" % family
+        yield 'iifname != "%s" %s' % (network.bridge, port), "sources of endpoint ports"
     yield "ct state { established, related } accept", "answers"
     if network.icc:
         yield 'iifname "%s" accept' % network.bridge, "within the network"
@@ -142,6 +212,17 @@ def _inbound(network: NetworkRules, family: str, ping: str) -> t.Iterator[tuple[
     if network.pings:
         yield "meta l4proto %s accept" % ping, "routed"
     yield "drop", "not published"
+
+
+def _outbound(network: NetworkRules, family: str) -> t.Iterator[tuple[str, str]]:
+    """What must not leave a bridge by the forward path."""
+    out = 'oifname != "%s"' % network.bridge
+    if network.sealed:
+        yield "%s drop" % out, "sealed: nothing leaves"
+    else:
+        # What an endpoint still sends on a connection that was ended would begin it anew in the other direction.
+        port = "%s saddr . meta l4proto . th sport vmap @limited_answers" % family
+        yield "%s ct state new %s" % (out, port), "sources of endpoint ports"
 
 
 def _doors(rules: FamilyRules, family: str) -> t.Iterator[tuple[str, str]]:

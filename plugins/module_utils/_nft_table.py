@@ -11,10 +11,13 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass, field
 
-__all__ = ("FAMILY", "TABLE", "Chain", "Element", "Key", "Table", "drift", "same", "transaction")
+__all__ = ("FAMILY", "SOURCES", "TABLE", "Chain", "Element", "Key", "Table", "drift", "same", "transaction")
 
 TABLE = "bridgeport"
 FAMILY = {4: "ip", 6: "ip6"}
+
+# How the names of sets begin that hold a list of sources.
+SOURCES = "sources_"
 
 # The maps whose keys are interface names, which the transaction must quote.
 _BY_INTERFACE = ("to_network", "from_network")
@@ -98,7 +101,8 @@ def _set_kind(kind: str) -> str:
 
 
 def _set_body(name: str, kind: str) -> str:
-    return "type %s;%s" % (kind, " flags interval;" if name == "guarded" else "")
+    interval = name == "guarded" or name.startswith(SOURCES)
+    return "type %s;%s" % (kind, " flags interval;" if interval else "")
 
 
 def _chain_lines(place: str, before: Table, after: Table) -> t.Iterator[str]:

@@ -34,7 +34,7 @@ from ._changes import (
     WriteFile,
 )
 from ._errors import StateError
-from ._flows import Flow
+from ._flows import redirected, shut_out
 from ._model import Endpoint, Network
 from ._nft_render import render_table
 from ._nft_table import Table, drift, same
@@ -146,9 +146,10 @@ class _Planner:
         drifted = tuple(sentence for version in wanted for sentence in drift(there[version], known[version]))
         subject = ("rules", "bridgeport")
         yield ChangeRules(subject, there, wanted, drifted)
-        flows = tuple(flow for version in wanted for flow in _redirected(there[version], wanted[version]))
-        if flows:
-            yield ForgetFlows(subject, flows)
+        for stale in (redirected, shut_out):
+            flows = tuple(flow for version in wanted for flow in stale(there[version], wanted[version]))
+            if flows:
+                yield ForgetFlows(subject, flows)
 
     def proxies(self) -> t.Iterator[Change]:
         wanted = proxies_of(self.after)
@@ -340,17 +341,6 @@ class _Planner:
         link = self.seen.links.get(network.name)
         if link is not None and is_ours(link, state):
             yield DeleteBridge(("networks", network.name), state)
-
-
-def _redirected(before: Table, after: Table) -> t.Iterator[Flow]:
-    """The host's UDP ports that lead elsewhere in one table than in the other, or in only one of them."""
-    for name in ("published", "published_at"):
-        old, new = before.elements.get(name, {}), after.elements.get(name, {})
-        for key in sorted(old.keys() | new.keys()):
-            was, will = old.get(key), new.get(key)
-            address, protocol, port = key if len(key) == 3 else ("", *key)
-            if protocol == "udp" and (was and was.data) != (will and will.data):
-                yield Flow(after.version, str(address), int(port))
 
 
 def _foreign_interface(attempt: str, link: Link) -> StateError:

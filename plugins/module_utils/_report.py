@@ -23,6 +23,10 @@ Json = t.Dict[str, t.Any]
 Objects = t.Dict[t.Tuple[str, str], Json]
 
 
+# The fields of a publish beyond its key, in their order.
+_CHANGEABLE = ("host_port", "loopback", "sources")
+
+
 def port_table(topology: Topology) -> dict[str, list[str]]:
     """The published ports of each endpoint, in the manner of ``docker port``."""
     table: dict[str, list[str]] = {name: [] for name in sorted(topology.endpoints)}
@@ -30,13 +34,14 @@ def port_table(topology: Topology) -> dict[str, list[str]]:
         inner = "%d/%s" % (publish.endpoint_port, publish.protocol)
         bindings = topology.bindings(publish)
         proxied = topology.proxied(publish)
+        only = " from %s" % ", ".join(publish.sources) if publish.sources else ""
         for binding in (*(binding for binding in bindings if binding not in proxied), *proxied):
             words = "%s -> %s" % (inner, str(binding).partition("/")[0])
-            table[publish.endpoint].append(words + ", by proxy" if binding in proxied else words)
+            table[publish.endpoint].append(words + (", by proxy" if binding in proxied else only))
         if not bindings:
             endpoint = topology.endpoints[publish.endpoint]
             addresses = (endpoint.address(version) for version in versions_of(publish, endpoint))
-            table[publish.endpoint] += ["%s on %s, by route" % (inner, address) for address in addresses]
+            table[publish.endpoint] += ["%s on %s, by route%s" % (inner, address, only) for address in addresses]
     return {name: lines for name, lines in table.items() if lines}
 
 
@@ -73,21 +78,28 @@ def _publish_sentences(before: Topology, after: Topology) -> t.Iterator[str]:
     new = [publish for key, publish in after.publishes.items() if key not in before.publishes]
     for verb, publishes in (("Unpublish", gone), ("Publish", new)):
         for run in _runs(publishes):
-            yield "%s %s." % (verb, _run_words(run))
+            only = " for %s only" % _words_of(run[0].sources) if run[0].sources and verb == "Publish" else ""
+            yield "%s %s%s." % (verb, _run_words(run), only)
     changed: dict[str, list[Publish]] = {}
     for key, publish in after.publishes.items():
         was = before.publishes.get(key)
         if was is not None and was != publish:
-            names = ("host_port", "loopback", "sources")
             words = [
-                "%s from %s to %s" % (n, getattr(was, n), getattr(publish, n))
-                for n in names
-                if getattr(was, n) != getattr(publish, n)
+                "%s from %s to %s" % (name, _words_of(old), _words_of(new))
+                for name, old, new in zip(_CHANGEABLE, was[6:], publish[6:])
+                if old != new
             ]
             changed.setdefault("; ".join(words), []).append(publish)
     for what, publishes in changed.items():
         for run in _runs(publishes):
             yield "Change %s: %s." % (_run_words(run), what)
+
+
+def _words_of(value: t.Any) -> str:
+    if not isinstance(value, tuple):
+        return str(value)
+    more = " and %d more" % (len(value) - 5) if len(value) > 5 else ""
+    return ", ".join(value[:5]) + more or "everybody"
 
 
 def _runs(publishes: t.Iterable[Publish]) -> t.Iterator[list[Publish]]:
@@ -101,6 +113,7 @@ def _runs(publishes: t.Iterable[Publish]) -> t.Iterator[list[Publish]]:
             publish.host_address,
             publish.host_port and publish.host_port - publish.endpoint_port,
             (publish.host_port or publish.endpoint_port) - number,
+            publish.sources,
         )
 
     ordered = sorted(publishes, key=lambda p: (p.endpoint, p.protocol, p.host_address, p.host_port, p.endpoint_port))

@@ -15,14 +15,17 @@ import typing as t
 from dataclasses import dataclass, field
 
 from ._hostports import Binding, versions_of
-from ._model import Address, Masquerade, Network, Publish, Subnet
+from ._model import Address, Masquerade, Network, Publish, Subnet, subnets_of
 from ._topology import Topology
 
 __all__ = ("FamilyRules", "NetworkRules", "OpenPort", "SourceRule", "Translation", "rules_of")
 
 
 class Translation(t.NamedTuple):
-    """Connections to a host port are led to an endpoint's port. ``host_address`` is "" for every host address."""
+    """Connections to a host port are led to an endpoint's port. ``host_address`` is "" for every host address.
+
+    ``allowed`` are the subnets from which alone others than the host itself may connect; None lets everybody.
+    """
 
     protocol: str
     host_address: str
@@ -30,14 +33,20 @@ class Translation(t.NamedTuple):
     to_address: str
     to_port: int
     owner: str
+    allowed: tuple[Subnet, ...] | None = None
 
 
 class OpenPort(t.NamedTuple):
-    """A port of an endpoint that may be reached from outside its network."""
+    """A port of an endpoint that may be reached from outside its network.
+
+    ``allowed`` are the subnets that alone may send to it, whether or not a connection is there already; None lets
+    everybody. Where several publishes lead to one port, it is open to whom any of them allows.
+    """
 
     address: str
     protocol: str
     port: int
+    allowed: tuple[Subnet, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -99,7 +108,7 @@ def rules_of(topology: Topology) -> dict[int, FamilyRules]:
 
 def _family_rules(topology: Topology, version: int) -> FamilyRules:
     translations: list[Translation] = []
-    opened: set[OpenPort] = set()
+    opened: dict[tuple[str, str, int], set[str] | None] = {}
     silent: set[tuple[str, int]] = set()
     for publish in topology.publishes.values():
         endpoint = topology.endpoints[publish.endpoint]
@@ -108,8 +117,8 @@ def _family_rules(topology: Topology, version: int) -> FamilyRules:
             continue
         bindings = [binding for binding in topology.translated(publish) if binding.version == version]
         routed = topology.networks[endpoint.network].mode == "routed" and version in versions_of(publish, endpoint)
-        if bindings or routed:
-            opened.add(OpenPort(str(address), publish.protocol, publish.endpoint_port))
+        if routed or any(_from_outside(binding) for binding in bindings):
+            _open(opened, (str(address), publish.protocol, publish.endpoint_port), publish.sources)
         for binding in bindings:
             translations.append(_translation(publish, binding, str(address)))
             if publish.loopback != "nat" and not binding.address:
@@ -123,14 +132,38 @@ def _family_rules(topology: Topology, version: int) -> FamilyRules:
         ),
         sources=tuple(_source_rules(topology, version)),
         translations=tuple(translations),
-        open_ports=frozenset(opened),
+        open_ports=frozenset(
+            OpenPort(*port, None if names is None else subnets_of(tuple(sorted(names)), version))
+            for port, names in opened.items()
+        ),
         silent_loopback=frozenset(silent),
     )
 
 
+def _from_outside(binding: Binding) -> bool:
+    """Whether anybody but the host itself can use it."""
+    return not (binding.version == 4 and binding.address.startswith("127."))
+
+
+def _open(
+    opened: dict[tuple[str, str, int], set[str] | None], port: tuple[str, str, int], sources: tuple[str, ...]
+) -> None:
+    there = opened.setdefault(port, set())
+    if not sources:
+        opened[port] = None
+    elif there is not None:
+        there.update(sources)
+
+
 def _translation(publish: Publish, binding: Binding, address: str) -> Translation:
     return Translation(
-        binding.protocol, binding.address, binding.port, address, publish.endpoint_port, publish.endpoint
+        binding.protocol,
+        binding.address,
+        binding.port,
+        address,
+        publish.endpoint_port,
+        publish.endpoint,
+        subnets_of(publish.sources, binding.version) if publish.sources else None,
     )
 
 

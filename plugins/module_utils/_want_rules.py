@@ -12,8 +12,17 @@ import typing as t
 
 from ._errors import DependencyError, InputError
 from ._facts import HostFacts
-from ._hostports import PortBook, choose_host_ports, family_problem
-from ._model import Endpoint, Masquerade, Publish, parse_address, parse_subnet, valid_interface_name
+from ._hostports import PortBook, choose_host_ports, family_problem, versions_of
+from ._model import (
+    Endpoint,
+    Masquerade,
+    Publish,
+    parse_address,
+    parse_subnet,
+    plain_subnet,
+    source_texts,
+    valid_interface_name,
+)
 from ._ports import parse_ports
 from ._topology import Topology
 from ._want_networks import known_network
@@ -37,7 +46,11 @@ def want_publishes(
     asked: dict[tuple[t.Any, ...], Publish] = {}
     for request in requests:
         for publish in _asked(topology, request):
-            asked[publish.key] = publish
+            if asked.setdefault(publish.key, publish) != publish:
+                raise InputError(
+                    "Cannot publish %s for endpoint %s: it is listed twice, with different sources or "
+                    "another loopback. Make one entry of the two." % (publish.spec, publish.endpoint)
+                )
     _check_proxies(asked.values(), facts)
     named = {request["endpoint"] for request in requests}
     kept = {
@@ -48,6 +61,7 @@ def want_publishes(
     fresh = []
     for key, publish in asked.items():
         _check_reachable(topology, publish)
+        _check_sources(topology, publish)
         before = kept.get(key)
         if before is None:
             fresh.append(publish)
@@ -99,12 +113,7 @@ def _check_proxies(asked: t.Iterable[Publish], facts: HostFacts) -> None:
 
 def _asked(topology: Topology, request: Request) -> t.Iterator[Publish]:
     endpoint = _known_endpoint(topology, request["endpoint"])
-    loopback, sources = request.get("loopback") or "nat", tuple(request.get("sources") or ())
-    if sources:
-        raise InputError(
-            "Cannot limit the publishes of endpoint %s to the sources %s: this release has no source lists. "
-            "Leave 'sources' out." % (endpoint.name, ", ".join(sources))
-        )
+    loopback, sources = request.get("loopback") or "nat", _sources(endpoint.name, request.get("sources"))
     listed = parse_ports(request.get("ports") or (), endpoint.name, loopback, sources)
     yield from listed
     if request.get("publish_all"):
@@ -112,6 +121,33 @@ def _asked(topology: Topology, request: Request) -> t.Iterator[Publish]:
         for port, protocol in endpoint.expose:
             if (port, protocol) not in mapped:
                 yield Publish(endpoint.name, port, protocol, "", 0, 0, 0, loopback, sources)
+
+
+def _sources(endpoint: str, asked: t.Sequence[str] | None) -> tuple[str, ...]:
+    if asked is None:
+        return ()
+    if not asked:
+        raise InputError(
+            "Cannot limit the publishes of endpoint %s: 'sources' is an empty list. Name the addresses and subnets "
+            "that may connect, or leave the option out to let everybody." % endpoint
+        )
+    return source_texts(asked, "source of the publishes of endpoint %s" % endpoint)
+
+
+def _check_sources(topology: Topology, publish: Publish) -> None:
+    endpoint = topology.endpoints[publish.endpoint]
+    versions = versions_of(publish, endpoint)
+    strange = [text for text in publish.sources if plain_subnet(text).version not in versions]
+    problem = ""
+    if strange:
+        problem = "it is published for IPv%s only" % versions[0]
+    elif publish.sources and topology.network_of(publish).translated and publish.host_address.startswith("127."):
+        problem, strange = "only the host itself reaches a loopback address, and a list does not limit it", ["sources"]
+    if problem:
+        raise InputError(
+            "Cannot limit %s of endpoint %s to %s: %s. Take the option out of this publish, or change the list."
+            % (publish.spec, publish.endpoint, ", ".join(strange), problem)
+        )
 
 
 def _known_endpoint(topology: Topology, name: str) -> Endpoint:

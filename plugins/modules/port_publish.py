@@ -56,7 +56,20 @@ options:
         default: false
       sources: &sources
         description:
-          - Networks that alone may connect. Not part of this release; a value is refused.
+          - Addresses and subnets, IPv4 and IPv6, from which alone others than the host may connect. Omitted, everybody
+            may. What overlaps is merged. A subnet with host bits, or of an IP version that the publish does not have,
+            is refused, and so is an empty list.
+          - A list that names one IP version only lets nobody connect by the other. V(0.0.0.0/0) and V(::/0) stand for
+            everybody of one.
+          - It limits every way from outside the endpoint's network, the endpoint's own port by route included (a
+            network of mode V(routed), a trusted interface). Endpoints count by their own address, also those that go
+            by way of the host's address.
+          - It does not limit the host itself, and not the neighbours that address the endpoint directly within their
+            network.
+          - Others are dropped before translation. Connections of a source that is taken from the list end with the run.
+            An endpoint does not send from a limited port to anybody who is not listed, unless he asked.
+          - Each publish has its own list, also where several have one host port on different host addresses. Where
+            several lead to one port of the endpoint, that port is open by route to whom any of them allows.
         type: list
         elements: str
       loopback: &loopback
@@ -114,6 +127,13 @@ EXAMPLES = r"""
     ports:
       - "8081:5000"
 
+- name: Let the office alone reach the database
+  bridgeport.net.port_publish:
+    endpoint: db
+    ports:
+      - "5432:5432"
+    sources: [192.0.2.0/24, 198.51.100.7]
+
 - name: Unpublish all ports of an endpoint
   bridgeport.net.port_publish:
     endpoint: media
@@ -157,10 +177,10 @@ ports:
       type: str
       sample: nat
     sources:
-      description: Networks that alone may connect; empty for all.
+      description: Addresses and subnets that alone may connect; empty for all.
       type: list
       elements: str
-      sample: []
+      sample: [192.0.2.0/24, 2001:db8::7]
 actions:
   description: What the run did, or in check mode would do, one sentence for each change.
   returned: success

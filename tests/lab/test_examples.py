@@ -22,7 +22,7 @@ BEFORE = {
     "veth_endpoint": ["bridgeport.net.bridge_network: {name: docker0, subnets: [172.17.0.0/16]}"],
     "port_publish": [
         "bridgeport.net.bridge_network: {name: docker0, subnets: [172.17.0.0/16]}",
-        "bridgeport.net.veth_endpoint: {network: docker0, endpoints: [{name: web}, {name: media}]}",
+        "bridgeport.net.veth_endpoint: {network: docker0, endpoints: [{name: web}, {name: media}, {name: db}]}",
     ],
     "topology_info": [],
 }

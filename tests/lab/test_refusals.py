@@ -106,7 +106,29 @@ CASES: list[tuple[str, dict[str, Any], list[str]]] = [
     ("port_publish", {"endpoint": "web", "ports": ["[fd52::203]:81:1"]}, ["[fd52::203]:81:1", "no IPv6 address"]),
     ("port_publish", {"endpoint": "web", "ports": ["81:1"], "loopback": "proxy"}, ["web", "systemd", "'nat'"]),
     ("port_publish", {"endpoint": "web", "ports": ["81:1/udp"], "loopback": "proxy"}, ["81:1/udp", "web", "tcp only"]),
-    ("port_publish", {"endpoint": "web", "ports": ["81:1"], "sources": ["192.0.2.0/24"]}, ["192.0.2.0/24"]),
+    # Sources
+    (
+        "port_publish",
+        {"endpoint": "web", "ports": ["81:1"], "sources": ["192.0.2.9/24"]},
+        ["'192.0.2.9/24'", "host bits", "192.0.2.0/24"],
+    ),
+    ("port_publish", {"endpoint": "web", "ports": ["81:1"], "sources": ["the office"]}, ["'the office'", "web"]),
+    ("port_publish", {"endpoint": "web", "ports": ["81:1"], "sources": []}, ["web", "empty list"]),
+    (
+        "port_publish",
+        {"endpoint": "web", "ports": ["81:1"], "sources": ["192.0.2.0/24", "2001:db8::/32"]},
+        ["81:1/tcp", "2001:db8::/32", "IPv4 only"],
+    ),
+    (
+        "port_publish",
+        {
+            "publishes": [
+                {"endpoint": "web", "ports": ["81:1"], "sources": ["192.0.2.1"]},
+                {"endpoint": "web", "ports": ["81:1"]},
+            ]
+        },
+        ["81:1/tcp", "listed twice"],
+    ),
     # Masquerade
     ("masquerade", {"network": "nowhere"}, ["nowhere", "does not exist"]),
     ("masquerade", {"source": "10.0.0.1/8"}, ["10.0.0.1/8", "host bits"]),

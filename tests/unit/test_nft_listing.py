@@ -62,7 +62,7 @@ PRINTED: list[dict[str, t.Any]] = [
             "table": "bridgeport",
             "type": ["ipv4_addr", "inet_proto", "inet_service"],
             "handle": 3,
-            "elem": [{"concat": ["172.17.0.2", "tcp", 443]}, {"concat": ["172.17.0.2", "tcp", 5000]}],
+            "elem": [{"concat": ["172.17.0.2", "tcp", 5000]}],
         }
     },
     {
@@ -150,6 +150,28 @@ def test_printed_listing_is_read_as_it_was_rendered() -> None:
     assert read.chains["prerouting"].hook == ("nat", "prerouting", -100) == rendered.chains["prerouting"].hook
     assert read.chains["prerouting"].comments == rendered.chains["prerouting"].comments
     assert read.chains["publish"] == Chain("publish", None, (("", ""),))
+
+
+def test_list_of_sources_is_read_as_it_was_rendered() -> None:
+    """What nft 1.0.6 printed for the map and the set of one list."""
+    at = {"family": "ip", "table": "bridgeport", "handle": 1}
+    name = "sources_2475b21c"
+    subnets = [{"prefix": {"addr": "198.51.100.0", "len": 24}}, "192.0.2.7"]
+    service = {"type": ["inet_proto", "inet_service"], "map": "verdict"}
+    jump = [{"concat": ["tcp", 80]}, {"jump": {"target": name}}]
+    read = parse_table(
+        4,
+        [
+            {"table": {"family": "ip", "name": "bridgeport", "handle": 1}},
+            {"map": {**at, "name": "limited", **service, "elem": [jump]}},
+            {"set": {**at, "name": name, "type": "ipv4_addr", "flags": ["interval"], "elem": subnets}},
+        ],
+    )
+    publish = {"endpoint": "both", "ports": ["80:80"], "sources": ["198.51.100.0/24", "192.0.2.7"]}
+    rendered = render_table(rules_of(decided([DUAL], [BOTH], [publish]))[4])
+    for found in ("limited", name):
+        assert read.sets[found] == rendered.sets[found]
+        assert read.elements[found] == rendered.elements[found]
 
 
 def test_other_policy_of_a_base_chain_is_drift_and_replaces_the_table() -> None:

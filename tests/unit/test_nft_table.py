@@ -79,6 +79,24 @@ def test_loopback_addresses_are_kept_apart() -> None:
     assert set(table(4, ["80:80"], loopback="none").elements["silent_loopback"]) == {("tcp", 80)}
 
 
+def test_publishes_with_one_list_share_its_set_and_chain() -> None:
+    one, many = (table(4, [ports], sources=["192.0.2.0/24"]) for ports in ("80:80", "80-1079:80-1079"))
+    assert one.chains == many.chains
+    (name,) = [name for name in one.sets if name.startswith("sources_")]
+    assert one.elements[name] == many.elements[name] == {("192.0.2.0/24",): Element(("192.0.2.0/24",))}
+    assert texts(one, name) == ["ip saddr != @%s drop" % name]
+    assert one.elements["limited"] == {("tcp", 80): Element(("tcp", 80), ("jump", name))}
+    assert texts(one, "guard")[-1] == "ct state != { established, related } fib daddr type local jump listed"
+    assert texts(one, "to_dual0")[0] == 'iifname != "dual0" ip daddr . meta l4proto . th dport vmap @limited_ports'
+
+
+def test_without_lists_nothing_is_looked_up() -> None:
+    assert not [name for name in table(4, ["80:80"]).sets if "limited" in name]
+    assert Kernel(EMPTY).run(transaction(EMPTY, table(4, ["80:80"], sources=["192.0.2.7"]))).exists
+    limited = table(4, ["80:80", "81:81"], sources=["192.0.2.7"])
+    assert Kernel(limited).run(transaction(limited, table(4, ["80:80", "81:81"]))) == table(4, ["80:80", "81:81"])
+
+
 def test_endpoints_are_guarded_but_for_routed_networks() -> None:
     there = table(4, networks=[DUAL, SEALED, ROUTED])
     assert set(there.elements["guarded"]) == {("10.0.1.0/24",), ("10.9.0.0/24",)}

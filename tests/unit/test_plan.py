@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import typing as t
 from dataclasses import replace
+from ipaddress import ip_network
 
 import pytest
 from ansible_collections.bridgeport.net.plugins.module_utils._changes import (
@@ -328,4 +329,33 @@ def test_udp_flows_of_ports_that_lead_elsewhere_are_forgotten() -> None:
     ):
         changes = make_plan(old, new, observed(old), scope_of(old, new, [], [], False))
         found = [flow for change in changes if isinstance(change, ForgetFlows) for flow in change.flows]
-        assert [tuple(flow) for flow in found] == flows
+        assert [flow[:3] for flow in found] == flows
+        assert {flow[3:] for flow in found} <= {("udp", None)}
+
+
+def test_flows_of_sources_that_may_no_longer_connect_are_forgotten() -> None:
+    def limited(*sources: str, port: str = "80:5000") -> Topology:
+        request: Request = {"endpoint": "web", "ports": [port]}
+        return decided([LAN], [WEB], [{**request, "sources": list(sources)} if sources else request])
+
+    old, new = limited("192.0.2.0/24"), limited("192.0.2.0/25", "198.51.100.7")
+    allowed = (ip_network("192.0.2.0/25"), ip_network("198.51.100.7/32"))
+    barred = [(4, "", 80, "tcp", allowed), (4, "10.0.0.2", 5000, "tcp", allowed)]
+    for before, after, flows in (
+        (old, old, []),
+        (old, new, barred),
+        (limited(), new, barred),
+        (new, limited(), []),
+        (decided([LAN], [WEB]), new, []),
+        (
+            limited("192.0.2.0/24", port="192.0.2.1:80:80"),
+            limited("192.0.2.7", port="192.0.2.1:80:80"),
+            [
+                (4, "192.0.2.1", 80, "tcp", (ip_network("192.0.2.7/32"),)),
+                (4, "10.0.0.2", 80, "tcp", (ip_network("192.0.2.7/32"),)),
+            ],
+        ),
+    ):
+        changes = make_plan(before, after, observed(before), scope_of(before, after, [], [], False))
+        found = [flow for change in changes if isinstance(change, ForgetFlows) for flow in change.flows]
+        assert sorted(tuple(flow) for flow in found) == sorted(flows)

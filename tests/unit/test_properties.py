@@ -294,8 +294,10 @@ def test_only_published_ports_are_opened(topology: Topology) -> None:
         for address in topology.endpoints[publish.endpoint].addresses
     }
     for rules in rules_of(topology).values():
-        assert {tuple(item) for item in rules.open_ports} <= published
-        assert {(item.to_address, item.protocol, item.to_port) for item in rules.translations} <= rules.open_ports
+        opened = {item[:3] for item in rules.open_ports}
+        assert opened <= published
+        outside = [item for item in rules.translations if not item.host_address.startswith("127.")]
+        assert {(item.to_address, item.protocol, item.to_port) for item in outside} <= opened
 
 
 # The plan

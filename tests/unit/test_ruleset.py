@@ -21,8 +21,10 @@ from ansible_collections.bridgeport.net.plugins.module_utils._topology import To
 from samples import BOTH, DUAL, LAN, WEB, Request, decided
 
 
-def rules(mode: str, *ports: str, loopback: str = "nat", **options: object) -> dict[int, FamilyRules]:
-    request: Request = {"endpoint": "both", "ports": list(ports), "loopback": loopback}
+def rules(
+    mode: str, *ports: str, loopback: str = "nat", sources: list[str] | None = None, **options: object
+) -> dict[int, FamilyRules]:
+    request: Request = {"endpoint": "both", "ports": list(ports), "loopback": loopback, "sources": sources}
     return rules_of(decided([{**DUAL, "mode": mode, **options}], [BOTH], [request] if ports else []))
 
 
@@ -87,7 +89,9 @@ def test_publish_on_one_address_translates_and_opens_in_its_family_only(
     families = rules("nat", port)
     address = {4: "10.0.1.2", 6: "fd00:1::2"}[version]
     assert families[version].translations == (Translation("tcp", host_address, 8080, address, 80, "both"),)
-    assert families[version].open_ports == {OpenPort(address, "tcp", 80)}
+    # Only the host itself reaches a loopback address.
+    opened = set() if host_address == "127.0.0.1" else {OpenPort(address, "tcp", 80)}
+    assert families[version].open_ports == opened
     assert families[10 - version].translations == ()
     assert families[10 - version].open_ports == frozenset()
 
@@ -118,6 +122,33 @@ def test_several_publishes_of_one_port_share_its_opening() -> None:
     family = rules("nat", "8080:80", "8081:80")[4]
     assert len(family.translations) == 2
     assert family.open_ports == {OpenPort("10.0.1.2", "tcp", 80)}
+
+
+def test_list_of_sources_is_told_by_family() -> None:
+    families = rules("nat", "8080:80", sources=["192.0.2.1", "192.0.2.0/24", "2001:db8::/32"])
+    for version, allowed in ((4, ip_network("192.0.2.0/24")), (6, ip_network("2001:db8::/32"))):
+        assert [item.allowed for item in families[version].translations] == [(allowed,)]
+        assert [item.allowed for item in families[version].open_ports] == [(allowed,)]
+
+
+def test_list_of_one_family_lets_nobody_of_the_other() -> None:
+    families = rules("nat", "8080:80", sources=["192.0.2.0/24"])
+    assert [item.allowed for item in families[6].translations] == [()]
+    assert [item.allowed for item in families[6].open_ports] == [()]
+
+
+def test_endpoint_port_is_open_to_all_that_one_of_its_publishes_allows() -> None:
+    def allowed(*lists: list[str] | None) -> list[object]:
+        requests: list[Request] = [
+            {"endpoint": "web", "ports": ["%d:80" % (8000 + number)], **({"sources": sources} if sources else {})}
+            for number, sources in enumerate(lists)
+        ]
+        return [item.allowed for item in rules_of(decided([LAN], [WEB], requests))[4].open_ports]
+
+    one, other = ip_network("192.0.2.0/25"), ip_network("198.51.100.0/24")
+    assert allowed([str(one)], [str(other)]) == [(one, other)]
+    assert allowed([str(one)], ["192.0.2.128/25"]) == [(ip_network("192.0.2.0/24"),)]
+    assert allowed([str(one)], None) == [None] == allowed(None, [str(one)])
 
 
 @pytest.mark.parametrize(

@@ -109,8 +109,26 @@ def test_publish_in_a_routed_network_takes_no_host_port(port: str) -> None:
             ["53:53/udp for endpoint web", "'proxy'", "carries tcp only", "'nat' or 'none'."],
         ),
         (
-            {"endpoint": "web", "ports": ["80:80"], "sources": ["192.0.2.0/24"]},
-            ["192.0.2.0/24", "Leave 'sources' out."],
+            {"endpoint": "web", "ports": ["80:80"], "sources": ["192.0.2.1/24"]},
+            ["'192.0.2.1/24'", "web", "host bits", "192.0.2.0/24"],
+        ),
+        (
+            {"endpoint": "web", "ports": ["80:80"], "sources": ["example.org"]},
+            ["'example.org'", "source of the publishes of endpoint web", "not an IPv4 or IPv6 address"],
+        ),
+        ({"endpoint": "web", "ports": ["80:80"], "sources": ["fe80::1%eth0"]}, ["'fe80::1%eth0'"]),
+        ({"endpoint": "web", "ports": ["80:80"], "sources": []}, ["web", "empty list"]),
+        (
+            {"endpoint": "web", "ports": ["80:80"], "sources": ["192.0.2.0/24", "2001:db8::/32"]},
+            ["80:80/tcp", "web", "2001:db8::/32", "IPv4 only"],
+        ),
+        (
+            {"endpoint": "both", "ports": ["[::]:80:80"], "sources": ["192.0.2.0/24"]},
+            ["[::]:80:80/tcp", "192.0.2.0/24", "IPv6 only"],
+        ),
+        (
+            {"endpoint": "web", "ports": ["127.0.0.1:80:80"], "sources": ["192.0.2.0/24"]},
+            ["127.0.0.1:80:80/tcp", "only the host itself"],
         ),
     ],
 )
