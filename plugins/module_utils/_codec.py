@@ -73,6 +73,7 @@ def describe_endpoint(endpoint: Endpoint) -> Json:
         "nameservers": list(endpoint.nameservers),
         "search": list(endpoint.search),
         "aliases": list(endpoint.aliases),
+        "guard": endpoint.guard,
     }
 
 
@@ -176,6 +177,7 @@ def _endpoint(item: Json) -> Endpoint:
         nameservers=tuple(map(str, item["nameservers"])),
         search=tuple(map(str, item["search"])),
         aliases=tuple(map(str, item["aliases"])),
+        guard=_boolean(item.get("guard", True)),
     )
 
 

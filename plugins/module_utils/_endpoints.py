@@ -156,7 +156,6 @@ def _bring_up(host: Socket, sites: t.Sequence[_Site]) -> None:
         for field, value in (
             ("alias", site.state.alias),
             ("hairpin", True),
-            ("isolated", site.state.isolated),
             ("up", True),
         ):
             queue_setting(batch, site.attempt, index, field, value)

@@ -22,13 +22,12 @@ from ._explain import Explanation, explain
 from ._facts import HostFacts, RememberedFacts
 from ._host import KernelFacts, observe
 from ._netlink import Socket, require_pyroute2
-from ._nft_render import render_table
+from ._nft_render import tables_of
 from ._nftables import require_nftables
 from ._plan import make_plan, scope_of
 from ._proxy_units import proxies_of
 from ._record import Record
 from ._report import actions_of, diff_of
-from ._ruleset import rules_of
 from ._topology import Topology
 
 __all__ = ("Engine", "Inspection", "Outcome", "Touched", "require_host")
@@ -154,7 +153,7 @@ class Engine:
         observed = observe(before, after, scope)
         earlier = make_plan(before, assumed, observed, scope)
         # Of what they would have done, what this one would build on in other words: the rules, the proxies, the files.
-        tables = {version: render_table(rules) for version, rules in rules_of(assumed).items()}
+        tables = tables_of(assumed)
         files = dict(observed.files)
         for change in earlier:
             if isinstance(change, WriteFile) and change.new is not None:

@@ -41,6 +41,7 @@ __all__ = (
     "Subnet",
     "derived_mac",
     "host_interface_name",
+    "link_local",
     "parse_address",
     "parse_mac",
     "parse_subnet",
@@ -217,6 +218,14 @@ def derived_mac(*names: str) -> str:
     return "02:42:" + ":".join("%02x" % octet for octet in digest[:4])
 
 
+def link_local(mac: str) -> IPv6Address:
+    """The IPv6 link-local address that the kernel derives from a MAC address (modified EUI-64)."""
+    octets = bytes.fromhex(mac.replace(":", ""))
+    return IPv6Address(
+        bytes.fromhex("fe80000000000000") + bytes([octets[0] ^ 2]) + octets[1:3] + b"\xff\xfe" + octets[3:]
+    )
+
+
 def host_interface_name(endpoint: str) -> str:
     """Name the host's end of an endpoint's veth pair.
 
@@ -280,7 +289,8 @@ class Route:
 class Endpoint:
     """One named network namespace joined to a network by a veth pair.
 
-    ``expose`` are (port, protocol) pairs: metadata that opens nothing by itself.
+    ``expose`` are (port, protocol) pairs: metadata that opens nothing by itself. ``guard`` holds the endpoint to its
+    own MAC and IP addresses.
     """
 
     name: str
@@ -295,6 +305,7 @@ class Endpoint:
     nameservers: tuple[str, ...] = ()
     search: tuple[str, ...] = ()
     aliases: tuple[str, ...] = ()
+    guard: bool = True
 
     @property
     def host_interface(self) -> str:

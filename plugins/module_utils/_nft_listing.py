@@ -10,11 +10,18 @@ from __future__ import annotations
 
 import typing as t
 
-from ._nft_table import Chain, Element, Key, Table
+from ._nft_table import Chain, Element, Key, Table, target_text
 
 __all__ = ("parse_table",)
 
 _PROTOCOLS = {"6": "tcp", "17": "udp", "132": "sctp"}
+
+
+# Parts of a key that not every host and version of nft prints alike: one without /etc/protocols lists numbers.
+_SPELLINGS: tuple[tuple[str, t.Callable[[t.Any], t.Any]], ...] = (
+    ("inet_proto", lambda value: _PROTOCOLS.get(str(value), value)),
+    ("integer", lambda value: target_text(int(str(value), 0))),
+)
 
 
 def parse_table(version: int, listing: t.Iterable[t.Mapping[str, t.Any]]) -> Table:
@@ -30,8 +37,8 @@ def parse_table(version: int, listing: t.Iterable[t.Mapping[str, t.Any]]) -> Tab
             exists, flagged = True, bool(body.get("flags"))
         elif kind in ("set", "map"):
             sets[body["name"]] = _listed_type(body)
-            named = sets[body["name"]].split(" . ").index("inet_proto") if "inet_proto" in sets[body["name"]] else -1
-            listed = (_listed_element(item, named) for item in body.get("elem", ()))
+            kinds = sets[body["name"]].partition(" : ")[0].split(" . ")
+            listed = (_listed_element(item, kinds) for item in body.get("elem", ()))
             elements[body["name"]] = {element.key: element for element in listed}
         elif kind == "chain":
             heads[body["name"]] = _listed_hook(body)
@@ -59,8 +66,8 @@ def _listed_type(body: t.Mapping[str, t.Any]) -> str:
     return "%s : %s" % (text, data if isinstance(data, str) else " . ".join(data))
 
 
-def _listed_element(item: t.Any, protocol_at: int) -> Element:
-    """Read one element; ``protocol_at`` is the place of a protocol in its key, -1 for none."""
+def _listed_element(item: t.Any, kinds: t.Sequence[str]) -> Element:
+    """Read one element, whose key has parts of these kinds."""
     data: t.Any = ()
     if isinstance(item, list):
         item, data = item
@@ -69,10 +76,10 @@ def _listed_element(item: t.Any, protocol_at: int) -> Element:
         comment = item["elem"].get("comment", "")
         item = item["elem"]["val"]
     key = _listed_value(item)
-    if protocol_at >= 0:
-        # A host without /etc/protocols, which comes with another package, lists numbers.
-        protocol = _PROTOCOLS.get(str(key[protocol_at]), key[protocol_at])
-        key = (*key[:protocol_at], protocol, *key[protocol_at + 1 :])
+    for kind, spell in _SPELLINGS:
+        if kind in kinds:
+            at = kinds.index(kind)
+            key = (*key[:at], spell(key[at]), *key[at + 1 :])
     return Element(key, _listed_value(data) if data != () else (), comment)
 
 

@@ -6,8 +6,8 @@
 
 """The nftables shape of the rules. Pure.
 
-One table of our own for each IP version. Publishes are elements of two maps, so that a look-up costs the same for one
-port and for ten thousand:
+One table of our own for each IP version; that of the bridges is :mod:`_nft_bridge`'s. Publishes are elements of two
+maps, so that a look-up costs the same for one port and for ten thousand:
 
 * ``published_at``: host address . protocol . port → endpoint address . port
 * ``published``: protocol . port → endpoint address . port
@@ -22,14 +22,15 @@ that, and not the listing's expressions, which change with nft's version, is how
 
 from __future__ import annotations
 
-import hashlib
 import typing as t
 
 from ._model import Subnet, source_text
-from ._nft_table import FAMILY, SOURCES, Chain, Element, Key, Table
-from ._ruleset import FamilyRules, NetworkRules, SourceRule
+from ._nft_bridge import render_bridges
+from ._nft_table import FAMILY, LINK, SOURCES, Chain, Element, Key, Table, chain_of, digest
+from ._ruleset import FamilyRules, NetworkRules, SourceRule, link_rules_of, rules_of
+from ._topology import Topology
 
-__all__ = ("render_table",)
+__all__ = ("render_table", "tables_of")
 
 _ADDRESS = {4: "ipv4_addr", 6: "ipv6_addr"}
 _LOOPBACK = {4: "127.0.0.0/8", 6: "::1"}
@@ -59,6 +60,12 @@ def _limit_types(version: int) -> dict[str, str]:
     port = "inet_proto . inet_service : verdict"
     at = "%s . %s" % (_ADDRESS[version], port)
     return {"limited": port, "limited_at": at, "limited_ports": at, "limited_answers": at}
+
+
+def tables_of(topology: Topology) -> dict[int, Table]:
+    """All our tables as a topology wants them, by IP version, and that of the bridges."""
+    tables = {version: render_table(rules) for version, rules in rules_of(topology).items()}
+    return {LINK: render_bridges(link_rules_of(topology)), **tables}
 
 
 def render_table(rules: FamilyRules) -> Table:
@@ -119,7 +126,7 @@ class _Lists:
         name = self._names.get(subnets)
         if name is None:
             texts = [source_text(subnet) for subnet in subnets]
-            name = self._names[subnets] = SOURCES + _digest(" ".join(texts))
+            name = self._names[subnets] = SOURCES + digest(" ".join(texts))
             self.types[name] = _ADDRESS[self._version]
             self.elements[name] = {(text,): Element((text,)) for text in texts}
             self._drop(name, "saddr", name)
@@ -135,16 +142,16 @@ class _Lists:
 
     def _drop(self, chain: str, field: str, listed: str) -> None:
         rule = "%s %s != @%s drop" % (FAMILY[self._version], field, listed)
-        self.chains[chain] = _chain(chain, None, [(rule, "not among the sources")])
+        self.chains[chain] = chain_of(chain, None, [(rule, "not among the sources")])
 
 
 def _chains(rules: FamilyRules, limits: bool) -> t.Iterator[Chain]:
     family, loopback = FAMILY[rules.version], _LOOPBACK[rules.version]
     for network in rules.networks:
-        yield _chain("to_" + network.bridge, None, _inbound(network, family, _PING[rules.version], limits))
+        yield chain_of("to_" + network.bridge, None, _inbound(network, family, _PING[rules.version], limits))
         if network.sealed or limits:
-            yield _chain("from_" + network.bridge, None, _outbound(network, family))
-    yield _chain("closed", None, [*_doors(rules, family), ("drop", "endpoints are not addressed from outside")])
+            yield chain_of("from_" + network.bridge, None, _outbound(network, family))
+    yield chain_of("closed", None, [*_doors(rules, family), ("drop", "endpoints are not addressed from outside")])
     guard = [
         (
             "%s daddr @guarded fib daddr type != local ct state != { established, related } jump closed" % family,
@@ -155,7 +162,7 @@ def _chains(rules: FamilyRules, limits: bool) -> t.Iterator[Chain]:
         guard.insert(0, ('iifname != "lo" ip daddr %s drop' % loopback, "loopback addresses do not come by wire"))
     if any(item.allowed is not None for item in rules.translations):
         service = "meta l4proto . th dport"
-        yield _chain(
+        yield chain_of(
             "listed",
             None,
             [
@@ -164,9 +171,9 @@ def _chains(rules: FamilyRules, limits: bool) -> t.Iterator[Chain]:
             ],
         )
         guard.append(("ct state != { established, related } fib daddr type local jump listed", "lists of sources"))
-    yield _chain("guard", ("filter", "prerouting", _GUARD_PRIORITY), guard)
+    yield chain_of("guard", ("filter", "prerouting", _GUARD_PRIORITY), guard)
     at = "%s daddr . meta l4proto . th dport map @published_at" % family
-    yield _chain(
+    yield chain_of(
         "publish",
         None,
         [
@@ -180,14 +187,14 @@ def _chains(rules: FamilyRules, limits: bool) -> t.Iterator[Chain]:
         ],
     )
     to_publish = ("fib daddr type local jump publish", "only what is addressed to this host")
-    yield _chain("prerouting", ("nat", "prerouting", -100), [to_publish])
-    yield _chain("output", ("nat", "output", -100), [_loopback_rule(rules.version, loopback), to_publish])
-    yield _chain(
+    yield chain_of("prerouting", ("nat", "prerouting", -100), [to_publish])
+    yield chain_of("output", ("nat", "output", -100), [_loopback_rule(rules.version, loopback), to_publish])
+    yield chain_of(
         "forward",
         ("filter", "forward", 0),
         [("iifname vmap @from_network", "by network"), ("oifname vmap @to_network", "by network")],
     )
-    yield _chain("postrouting", ("nat", "postrouting", 100), [*_returns(rules, family), *_sources(rules, family)])
+    yield chain_of("postrouting", ("nat", "postrouting", 100), [*_returns(rules, family), *_sources(rules, family)])
 
 
 def _loopback_rule(version: int, loopback: str) -> tuple[str, str]:
@@ -208,6 +215,10 @@ def _inbound(network: NetworkRules, family: str, ping: str, limits: bool) -> t.I
     if network.sealed:
         yield "drop", "sealed: nothing enters"
         return
+    if not network.icc:
+        # By way of the host's address; by no other, be it over the gateway.
+        yield 'iifname "%s" ct status dnat accept' % network.bridge, "published ports, within the network"
+        yield 'iifname "%s" drop' % network.bridge, "neighbours are kept apart"
     yield "%s daddr . meta l4proto . th dport @open_ports accept" % family, "published ports"
     if network.pings:
         yield "meta l4proto %s accept" % ping, "routed"
@@ -256,11 +267,3 @@ def _source(rule: SourceRule, family: str, multicast: str) -> str:
     interfaces = ", ".join('"%s"' % name for name in ("lo", rule.except_out) if name)
     act = "masquerade" if rule.to_source is None else "snat %s to %s" % (family, rule.to_source)
     return "%s saddr %s %s daddr != %s oifname != { %s } %s" % (family, rule.subnet, family, multicast, interfaces, act)
-
-
-def _chain(name: str, hook: tuple[str, str, int] | None, rules: t.Iterable[tuple[str, str]]) -> Chain:
-    return Chain(name, hook, tuple((text, "%s #%s" % (why, _digest(text))) for text, why in rules))
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:8]

@@ -8,19 +8,43 @@
 
 from __future__ import annotations
 
+import hashlib
 import typing as t
 from dataclasses import dataclass, field
 
-__all__ = ("FAMILY", "SOURCES", "TABLE", "Chain", "Element", "Key", "Table", "drift", "same", "transaction")
+__all__ = (
+    "FAMILY",
+    "LINK",
+    "SOURCES",
+    "TABLE",
+    "Chain",
+    "Element",
+    "Key",
+    "Table",
+    "chain_of",
+    "digest",
+    "drift",
+    "same",
+    "target_text",
+    "transaction",
+)
 
 TABLE = "bridgeport"
-FAMILY = {4: "ip", 6: "ip6"}
+# In place of an IP version: the link layer, frames that pass through a bridge.
+LINK = 2
+FAMILY = {LINK: "bridge", 4: "ip", 6: "ip6"}
 
 # How the names of sets begin that hold a list of sources.
 SOURCES = "sources_"
 
-# The maps whose keys are interface names, which the transaction must quote.
-_BY_INTERFACE = ("to_network", "from_network")
+# The sets and maps whose keys begin with an interface name, which the transaction must quote.
+_BY_INTERFACE = {
+    *("to_network", "from_network"),
+    *("guarded_ports", "own_macs", "own_ipv4", "own_ipv6", "own_targets"),
+    *("apart_ports", "apart_macs"),
+}
+# The target of neighbour discovery, for which nft 1.0.6 has no name.
+_TYPEOF = {"ifname . ether_addr . integer": "typeof iifname . ether saddr . @th,64,128;"}
 
 Key = t.Tuple[t.Any, ...]
 
@@ -49,7 +73,9 @@ class Chain:
 
 @dataclass(frozen=True)
 class Table:
-    """What one table holds, or should. ``sets`` maps a set's or map's name to its type; a map's type has a colon.
+    """What one table holds, or should. ``version`` is an IP version or :data:`LINK`.
+
+    ``sets`` maps a set's or map's name to its type; a map's type has a colon.
 
     ``flagged``: it bears a flag, such as dormant, which switches all of it off. Ours bear none.
     """
@@ -60,6 +86,21 @@ class Table:
     elements: t.Mapping[str, t.Mapping[Key, Element]] = field(default_factory=dict)
     chains: t.Mapping[str, Chain] = field(default_factory=dict)
     flagged: bool = False
+
+
+def chain_of(name: str, hook: tuple[str, str, int] | None, rules: t.Iterable[tuple[str, str]]) -> Chain:
+    """A chain of (text, reason) rules, whose comments are the reason and a digest of the text."""
+    return Chain(name, hook, tuple((text, "%s #%s" % (why, digest(text))) for text, why in rules))
+
+
+def digest(text: str) -> str:
+    """Eight characters that change with the text."""
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def target_text(number: int) -> str:
+    """Spell an IPv6 address where nft takes it for a number."""
+    return "0x%032x" % number
 
 
 def transaction(before: Table, after: Table) -> str:
@@ -101,6 +142,8 @@ def _set_kind(kind: str) -> str:
 
 
 def _set_body(name: str, kind: str) -> str:
+    if kind in _TYPEOF:
+        return _TYPEOF[kind]
     interval = name == "guarded" or name.startswith(SOURCES)
     return "type %s;%s" % (kind, " flags interval;" if interval else "")
 
@@ -151,7 +194,8 @@ def _leftover_lines(place: str, before: Table, after: Table) -> t.Iterator[str]:
 
 
 def _key_text(name: str, key: Key) -> str:
-    return '"%s"' % key[0] if name in _BY_INTERFACE else " . ".join(map(str, key))
+    first = '"%s"' % key[0] if name in _BY_INTERFACE else str(key[0])
+    return " . ".join((first, *map(str, key[1:])))
 
 
 def _element_text(name: str, element: Element) -> str:

@@ -91,7 +91,7 @@ def _run(commands: str, attempt: str, output_as: int = 0) -> str:
 
 
 def read_tables() -> dict[int, Table]:
-    """What our table of each IP version holds now. A table that does not exist is an empty one.
+    """What our table of each IP version, and of the bridges, holds now. A table that does not exist is an empty one.
 
     :raises KernelError: the kernel refused.
     """
@@ -124,4 +124,9 @@ def apply_tables(before: t.Mapping[int, Table], after: t.Mapping[int, Table]) ->
     """
     text = "".join(transaction(before[version], after[version]) for version in sorted(after))
     if text:
-        _run(text, "write the firewall rules of the tables ip and ip6 %s" % TABLE)
+        _run(text, "write the firewall rules of the tables %s" % _named(after))
+
+
+def _named(tables: t.Mapping[int, Table]) -> str:
+    named = ["%s %s" % (FAMILY[version], TABLE) for version in sorted(tables)]
+    return "%s and %s" % (", ".join(named[:-1]), named[-1])

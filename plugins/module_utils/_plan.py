@@ -36,10 +36,9 @@ from ._changes import (
 from ._errors import StateError
 from ._flows import redirected, shut_out
 from ._model import Endpoint, Network
-from ._nft_render import render_table
+from ._nft_render import tables_of
 from ._nft_table import Table, drift, same
 from ._proxy_units import proxies_of
-from ._ruleset import rules_of
 from ._state import (
     ANY_UPSTREAM,
     BridgeState,
@@ -136,13 +135,13 @@ class _Planner:
     # Rules
 
     def rules(self) -> t.Iterator[Change]:
-        wanted = {version: render_table(rules) for version, rules in rules_of(self.after).items()}
+        wanted = tables_of(self.after)
         there = {version: self.seen.tables.get(version, Table(version)) for version in wanted}
         if all(same(there[version], wanted[version]) for version in wanted):
             return
         known = wanted
         if self.before != self.after:
-            known = {version: render_table(rules) for version, rules in rules_of(self.before).items()}
+            known = tables_of(self.before)
         drifted = tuple(sentence for version in wanted for sentence in drift(there[version], known[version]))
         subject = ("rules", "bridgeport")
         yield ChangeRules(subject, there, wanted, drifted)
@@ -196,8 +195,6 @@ class _Planner:
             subject = ("endpoints", endpoint.name)
             yield SetLink(subject, "", link.name, "master", self._master(link), network.name)
             yield SetLink(subject, "", link.name, "hairpin", False, True)
-            if wanted.isolated:
-                yield SetLink(subject, "", link.name, "isolated", False, True)
 
     def _master(self, link: Link) -> str | None:
         return next((name for name, item in self.seen.links.items() if item.index == link.master), None)
@@ -234,7 +231,9 @@ class _Planner:
         bridge = self.seen.links.get(wanted.bridge)
         # A bridge that this plan creates takes its ports back itself.
         if bridge is not None:
-            settings.update(hairpin=True, isolated=wanted.isolated)
+            # Rules keep neighbours apart. A port that is isolated would also stop what the kernel translates on the
+            # bridge itself, which with br_netfilter is how one reaches a published port of the other.
+            settings.update(hairpin=True, isolated=False)
             if link.master != bridge.index:
                 yield SetLink(subject, "", link.name, "master", self._master(link), wanted.bridge)
                 link = replace(link, hairpin=False, isolated=False)

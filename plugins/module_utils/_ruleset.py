@@ -6,7 +6,8 @@
 
 """What the firewall must do for a topology, said without saying which firewall does it.
 
-One :class:`FamilyRules` for each IP version. A backend renders it; no backend decides anything.
+One :class:`FamilyRules` for each IP version, and one :class:`LinkRules` for the frames below them. A backend renders
+them; no backend decides anything.
 """
 
 from __future__ import annotations
@@ -15,10 +16,21 @@ import typing as t
 from dataclasses import dataclass, field
 
 from ._hostports import Binding, versions_of
-from ._model import Address, Masquerade, Network, Publish, Subnet, subnets_of
+from ._model import Address, Masquerade, Network, Publish, Subnet, link_local, subnets_of
 from ._topology import Topology
 
-__all__ = ("FamilyRules", "NetworkRules", "OpenPort", "SourceRule", "Translation", "rules_of")
+__all__ = (
+    "Apart",
+    "FamilyRules",
+    "Identity",
+    "LinkRules",
+    "NetworkRules",
+    "OpenPort",
+    "SourceRule",
+    "Translation",
+    "link_rules_of",
+    "rules_of",
+)
 
 
 class Translation(t.NamedTuple):
@@ -67,6 +79,38 @@ class NetworkRules:
     trusted: tuple[str, ...] = ()
 
 
+class Identity(t.NamedTuple):
+    """Who an endpoint is on its bridge. ``interface`` is the port of the bridge.
+
+    No frame comes from there but IPv4, IPv6 and ARP with this MAC address and these addresses, and none that tells
+    neighbours another way: no neighbour advertisement for another address, no router advertisement, no redirect.
+    """
+
+    interface: str
+    mac: str
+    addresses: tuple[Address, ...]
+
+
+class Apart(t.NamedTuple):
+    """A port of a bridge from which only the host is reached, whose MAC address on that bridge is ``bridge_mac``."""
+
+    interface: str
+    bridge_mac: str
+
+
+@dataclass(frozen=True)
+class LinkRules:
+    """All that must hold for frames on the bridges, before IP is looked at. Empty means: nothing at all."""
+
+    identities: tuple[Identity, ...] = ()
+    apart: tuple[Apart, ...] = ()
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is nothing to do."""
+        return not (self.identities or self.apart)
+
+
 @dataclass(frozen=True)
 class SourceRule:
     """What ``subnet`` sends out of any interface but ``except_out`` gets another source address.
@@ -104,6 +148,22 @@ class FamilyRules:
 def rules_of(topology: Topology) -> dict[int, FamilyRules]:
     """Derive the rules of each IP version, 4 and 6, from a topology."""
     return {version: _family_rules(topology, version) for version in (4, 6)}
+
+
+def link_rules_of(topology: Topology) -> LinkRules:
+    """Derive what must hold for frames on the bridges from a topology."""
+    identities, apart = [], []
+    for name in sorted(topology.endpoints):
+        endpoint = topology.endpoints[name]
+        network = topology.networks[endpoint.network]
+        if endpoint.guard:
+            addresses = endpoint.addresses
+            if 6 in network.families:
+                addresses += (link_local(endpoint.mac),)
+            identities.append(Identity(endpoint.host_interface, endpoint.mac, addresses))
+        if not network.icc:
+            apart.append(Apart(endpoint.host_interface, network.mac))
+    return LinkRules(tuple(identities), tuple(apart))
 
 
 def _family_rules(topology: Topology, version: int) -> FamilyRules:

@@ -113,7 +113,6 @@ class EndpointState:
     mac: str
     host_mac: str
     mtu: int
-    isolated: bool
     addresses: tuple[InterfaceAddress, ...]
     routes: tuple[RouteState, ...]
     sysctls: tuple[tuple[str, str], ...]
@@ -228,7 +227,6 @@ def endpoint_state(topology: Topology, endpoint: Endpoint) -> EndpointState:
         # Stable, so that nothing that learned it has to learn anew when the pair is replaced.
         host_mac=derived_mac("host", endpoint.name),
         mtu=network.mtu,
-        isolated=not network.icc,
         addresses=tuple(addresses),
         routes=tuple(_routes(network, endpoint)),
         sysctls=tuple({**dict(_sysctls(network, endpoint)), **dict(endpoint.sysctls)}.items()),

@@ -109,6 +109,7 @@ def _want_endpoint(topology: Topology, request: Request) -> Endpoint:
         ),
         search=tuple(_host_name(text, "search domain of endpoint %s" % name) for text in given("search", ())),
         aliases=tuple(_host_name(text, "alias of endpoint %s" % name) for text in given("aliases", ())),
+        guard=given("guard", True),
     )
 
 

@@ -68,8 +68,8 @@ options:
       icc: &icc
         description:
           - Whether the endpoints of this network may talk to each other directly.
-          - With V(false) they still reach each other's published ports by way of the host's addresses, except on a host
-            with C(net.bridge.bridge-nf-call-iptables=1), where the kernel drops that too.
+          - With V(false) they still reach each other's published ports by way of the host's addresses, whatever
+            C(net.bridge.bridge-nf-call-iptables) is, and nothing else on the bridge but the host.
           - Omitted, it is V(true) for a new network and unchanged for an existing one.
         type: bool
       mtu: &mtu

@@ -109,6 +109,16 @@ options:
           - Further host names of the endpoint in C(/etc/netns/NAME/hosts) of its network's endpoints.
         type: list
         elements: str
+      guard: &guard
+        description:
+          - Whether the endpoint is held to its own MAC and IP addresses. What it sends with others, be it IPv4, IPv6,
+            ARP or neighbour discovery, is dropped on the bridge, and so are router advertisements, redirects and frames
+            that are neither IP nor ARP.
+          - Its own are those that this module gave it, and the IPv6 link-local address that the kernel derives from the
+            MAC address. An endpoint that routes or answers for others, or that takes further addresses by itself, needs
+            V(false).
+          - V(true) for a new endpoint.
+        type: bool
   addresses: *addresses
   expose: *expose
   mac: *mac
@@ -119,6 +129,7 @@ options:
   nameservers: *nameservers
   search: *search
   aliases: *aliases
+  guard: *guard
   prune:
     description:
       - With O(endpoints), remove those endpoints of O(network) and of the entries' networks that are not listed.
@@ -223,6 +234,10 @@ endpoints:
       type: list
       elements: str
       sample: []
+    guard:
+      description: Whether the endpoint is held to its own addresses.
+      type: bool
+      sample: true
 actions:
   description: What the run did, or in check mode would do, one sentence for each change.
   returned: success
@@ -268,6 +283,7 @@ def endpoint_options(name_required: bool) -> dict[str, t.Any]:
         "nameservers": {"type": "list", "elements": "str"},
         "search": {"type": "list", "elements": "str"},
         "aliases": {"type": "list", "elements": "str"},
+        "guard": {"type": "bool"},
     }
 
 

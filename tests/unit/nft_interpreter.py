@@ -20,15 +20,14 @@ from ansible_collections.bridgeport.net.plugins.module_utils._nft_table import (
 _HOOK = re.compile(r"\{ type (\S+) hook (\S+) priority (-?\d+); policy accept; \}\Z")
 _RULE = re.compile(r'(.*) comment "([^"]{1,128})"\Z')
 _TYPE = re.compile(r"\{ type ([^;]+);( flags interval;)? \}\Z")
+_TYPEOF = {"{ typeof iifname . ether saddr . @th,64,128; }": "ifname . ether_addr . integer"}
 _ELEMENT = re.compile(r'(?P<key>.+?)(?: comment "(?P<comment>[^"]+)")?(?: : (?P<data>.+))?\Z')
 
 
 def _value(text: str) -> tuple[t.Any, ...]:
-    if text.startswith('"'):
-        return (text[1:-1],)
     if text.startswith("jump "):
         return ("jump", text[len("jump ") :])
-    return tuple(int(part) if part.isdigit() else part for part in text.split(" . "))
+    return tuple(int(part) if part.isdigit() else part for part in text.replace('"', "").split(" . "))
 
 
 class Kernel:
@@ -64,9 +63,9 @@ class Kernel:
     def add_set(self, text: str) -> None:
         name, body = text.split(" ", 1)
         match = _TYPE.match(body)
-        assert match, text
+        assert match or body in _TYPEOF, text
         assert name not in self.sets, text
-        self.sets[name] = match[1]
+        self.sets[name] = match[1] if match else _TYPEOF[body]
         self.elements[name] = {}
 
     add_map = add_set
@@ -98,7 +97,7 @@ class Kernel:
         name, body = text.split(" ", 1)
         match = _RULE.match(body)
         assert match, text
-        for used in re.findall(r"@(\S+)", match[1]):
+        for used in re.findall(r"@([a-z]\w*)(?: |$)", match[1]):
             assert used in self.sets, text
         for target in re.findall(r"jump (\S+)", match[1]):
             assert target in self.hooks, text

@@ -12,8 +12,7 @@ from ipaddress import ip_interface, ip_network
 import pytest
 from ansible_collections.bridgeport.net.plugins.module_utils._errors import BridgeportError, InputError
 from ansible_collections.bridgeport.net.plugins.module_utils._facts import StaticFacts
-from ansible_collections.bridgeport.net.plugins.module_utils._nft_render import render_table
-from ansible_collections.bridgeport.net.plugins.module_utils._ruleset import rules_of
+from ansible_collections.bridgeport.net.plugins.module_utils._nft_render import tables_of
 from ansible_collections.bridgeport.net.plugins.module_utils._state import (
     FileState,
     Inside,
@@ -95,7 +94,7 @@ def observed(topology: Topology) -> Observed:
             state.alias,
             master,
             True,
-            state.isolated,
+            False,
         )
         namespaces[endpoint.name] = Inside(
             links={
@@ -112,7 +111,7 @@ def observed(topology: Topology) -> Observed:
     files: dict[str, FileState] = {
         path: state for path, (_owner, state) in files_of(topology, topology.networks, topology.endpoints).items()
     }
-    tables = {version: render_table(rules) for version, rules in rules_of(topology).items()}
+    tables = tables_of(topology)
     return Observed(links, addresses, namespaces, sysctls, files, tables)
 
 

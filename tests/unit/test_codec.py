@@ -42,6 +42,7 @@ FULL = decided(
             "nameservers": ["192.0.2.53", "2001:db8::53"],
             "search": ["example.org"],
             "aliases": ["www"],
+            "guard": False,
         },
     ],
     [{"endpoint": "full", "ports": ["127.0.0.1:8443:443", "8000-8010:80/udp", "9000"]}],
@@ -95,6 +96,7 @@ def test_endpoint_is_described_with_its_namespace_and_host_interface() -> None:
         "nameservers": ["192.0.2.53", "2001:db8::53"],
         "search": ["example.org"],
         "aliases": ["www"],
+        "guard": False,
     }
 
 

@@ -37,6 +37,7 @@ def texts(there: Table, chain: str) -> list[str]:
     return [text for text, _comment in there.chains[chain].rules]
 
 
+APART = ['iifname "dual0" ct status dnat accept', 'iifname "dual0" drop']
 PLAIN = table()
 EMPTY = Table(4)
 
@@ -116,12 +117,12 @@ def test_trusted_interfaces_pass_the_guard() -> None:
     ("options", "rules"),
     [
         ({}, ['iifname "dual0" accept', "ip daddr . meta l4proto . th dport @open_ports accept", "drop"]),
-        ({"icc": False}, ["ip daddr . meta l4proto . th dport @open_ports accept", "drop"]),
+        ({"icc": False}, [*APART, "ip daddr . meta l4proto . th dport @open_ports accept", "drop"]),
         ({"mode": "internal"}, ['iifname "dual0" accept', "drop"]),
         ({"mode": "isolated", "icc": False}, ["drop"]),
         (
             {"mode": "routed", "icc": False},
-            ["ip daddr . meta l4proto . th dport @open_ports accept", "meta l4proto icmp accept", "drop"],
+            [*APART, "ip daddr . meta l4proto . th dport @open_ports accept", "meta l4proto icmp accept", "drop"],
         ),
     ],
 )

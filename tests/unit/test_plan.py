@@ -23,10 +23,9 @@ from ansible_collections.bridgeport.net.plugins.module_utils._changes import (
     WriteFile,
 )
 from ansible_collections.bridgeport.net.plugins.module_utils._errors import StateError
-from ansible_collections.bridgeport.net.plugins.module_utils._nft_render import render_table
-from ansible_collections.bridgeport.net.plugins.module_utils._nft_table import Table
+from ansible_collections.bridgeport.net.plugins.module_utils._nft_render import tables_of
+from ansible_collections.bridgeport.net.plugins.module_utils._nft_table import LINK, Table
 from ansible_collections.bridgeport.net.plugins.module_utils._plan import Scope, make_plan, networks_in, scope_of
-from ansible_collections.bridgeport.net.plugins.module_utils._ruleset import rules_of
 from ansible_collections.bridgeport.net.plugins.module_utils._state import Inside, Link, Observed
 from ansible_collections.bridgeport.net.plugins.module_utils._topology import Topology
 from ansible_collections.bridgeport.net.plugins.module_utils._want_networks import want_networks
@@ -78,8 +77,8 @@ def test_creation_goes_from_rules_to_links_to_files_to_forwarding() -> None:
     ]
     rules = changes[0]
     assert isinstance(rules, ChangeRules)
-    assert rules.before == {4: Table(4), 6: Table(6)}
-    assert rules.after == {version: render_table(family) for version, family in rules_of(FULL).items()}
+    assert rules.before == {LINK: Table(LINK), 4: Table(4), 6: Table(6)}
+    assert rules.after == tables_of(FULL)
 
 
 def test_removal_closes_the_ports_first_and_deletes_links_last() -> None:
@@ -292,7 +291,7 @@ def test_scope_is_what_is_named_and_what_changes() -> None:
     ("change", "networks", "endpoints"),
     [
         ({"mtu": 1400}, {"lan0"}, {"web"}),
-        ({"icc": False}, {"lan0"}, {"web"}),
+        ({"icc": False}, set(), set()),
         ({"trusted_interfaces": ["eth1"]}, set(), set()),
         ({"subnets": ["10.0.0.0/25"]}, {"lan0"}, {"web"}),
     ],

@@ -138,7 +138,8 @@ def test_one_thing_that_drifted_is_one_change(seen: Observed, sentence: str) -> 
 
 def test_flushed_ruleset_is_restored_in_both_families() -> None:
     assert sentences(replace(HOST, tables={})) == [
-        "Restore the missing table ip bridgeport. Restore the missing table ip6 bridgeport."
+        "Restore the missing table bridge bridgeport. Restore the missing table ip bridgeport. "
+        "Restore the missing table ip6 bridgeport."
     ]
 
 
@@ -294,7 +295,6 @@ def test_mtu_and_icc_reach_bridge_and_endpoint() -> None:
     assert [change.sentence for change in changes[1:]] == [
         "Set mtu of interface dual0 from 1500 to 1400.",
         "Set mtu of interface bp-both from 1500 to 1400.",
-        "Set isolated of interface bp-both from False to True.",
         "Set mtu of interface eth0 in endpoint both from 1500 to 1400.",
     ]
 
@@ -311,7 +311,7 @@ def test_route_given_and_taken_back() -> None:
     assert sentences(observed(after), TOPOLOGY, after) == ["Remove route to 10.9.0.0/16 on the link in endpoint both."]
 
 
-def test_rejoined_ports_of_a_network_without_icc_are_isolated_again() -> None:
+def test_rejoined_ports_get_their_settings_again() -> None:
     topology = decided([{**DUAL, "icc": False}], [BOTH, {"name": "next", "network": "dual0"}])
     host = observed(topology)
     links = {
@@ -331,6 +331,5 @@ def test_rejoined_ports_of_a_network_without_icc_are_isolated_again() -> None:
                 for sentence in (
                     f"Set master of interface bp-{name} from nothing to dual0.",
                     f"Set hairpin of interface bp-{name} from False to True.",
-                    f"Set isolated of interface bp-{name} from False to True.",
                 )
             ]

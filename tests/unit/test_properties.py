@@ -23,8 +23,9 @@ from ansible_collections.bridgeport.net.plugins.module_utils._facts import Stati
 from ansible_collections.bridgeport.net.plugins.module_utils._hostports import Holder, HostPorts
 from ansible_collections.bridgeport.net.plugins.module_utils._model import PROTOCOLS, Publish
 from ansible_collections.bridgeport.net.plugins.module_utils._nft_listing import parse_table
-from ansible_collections.bridgeport.net.plugins.module_utils._nft_render import render_table
+from ansible_collections.bridgeport.net.plugins.module_utils._nft_render import tables_of
 from ansible_collections.bridgeport.net.plugins.module_utils._nft_table import (
+    LINK,
     Element,
     Table,
     drift,
@@ -174,7 +175,7 @@ def topologies() -> st.SearchStrategy[Topology]:
 
 
 def tables(topology: Topology) -> dict[int, Table]:
-    return {version: render_table(rules) for version, rules in rules_of(topology).items()}
+    return tables_of(topology)
 
 
 def host_ports(topology: Topology, publish: Publish) -> set[tuple[int, str, str, int]]:
@@ -269,7 +270,8 @@ def test_transaction_repairs_a_damaged_table(topology: Topology, data: st.DataOb
         elements = {name: dict(there) for name, there in wanted.elements.items()}
         for name in data.draw(st.sets(st.sampled_from(sorted(elements)))):
             elements[name] = dict(list(elements[name].items())[1:])
-        elements["published"]["tcp", 9] = Element(("tcp", 9), (str(version), 9))
+        name, foreign = ("own_macs", ("x", "y")) if version == LINK else ("published", ("tcp", 9))
+        elements[name][foreign] = Element(foreign, () if version == LINK else (str(version), 9))
         chains = dict(wanted.chains)
         for name in data.draw(st.sets(st.sampled_from(sorted(chains)))):
             chains[name] = replace(chains[name], rules=chains[name].rules[1:])

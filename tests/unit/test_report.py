@@ -11,6 +11,7 @@ from dataclasses import replace
 
 import pytest
 from ansible_collections.bridgeport.net.plugins.module_utils._changes import Change
+from ansible_collections.bridgeport.net.plugins.module_utils._nft_table import Table
 from ansible_collections.bridgeport.net.plugins.module_utils._plan import make_plan, scope_of
 from ansible_collections.bridgeport.net.plugins.module_utils._report import actions_of, diff_of, port_table
 from ansible_collections.bridgeport.net.plugins.module_utils._state import Observed
@@ -220,6 +221,7 @@ def test_object_that_is_gone_from_the_host_already_is_forgotten() -> None:
 def test_drift_is_told() -> None:
     seen = replace(observed(HOST), tables={})
     assert actions(HOST, HOST, seen) == [
+        "Restore the missing table bridge bridgeport.",
         "Restore the missing table ip bridgeport.",
         "Restore the missing table ip6 bridgeport.",
     ]
@@ -290,7 +292,7 @@ def test_diff_of_masquerade_and_sysctl() -> None:
 
 
 def test_diff_of_drift() -> None:
-    found = diff(HOST, HOST, replace(observed(HOST), tables={6: observed(HOST).tables[6]}))
+    found = diff(HOST, HOST, replace(observed(HOST), tables={**observed(HOST).tables, 4: Table(4)}))
     sentence = "Restore the missing table ip bridgeport."
     assert found == {
         "before": {"rules": {"bridgeport": {sentence: "drifted"}}},

@@ -95,7 +95,7 @@ def test_endpoint_has_addresses_and_default_routes_of_both_families() -> None:
     assert state.addresses == (ip_interface("10.0.1.2/24"), ip_interface("fd00:1::2/64"))
     assert state.routes == tuple(DEFAULTS)
     assert (state.bridge, state.host_interface, state.interface) == ("dual0", "bp-both", "eth0")
-    assert (state.mtu, state.isolated, state.alias) == (1400, True, "bridgeport.net endpoint both")
+    assert (state.mtu, state.alias) == (1400, "bridgeport.net endpoint both")
 
 
 @pytest.mark.parametrize(("mode", "routes"), [("nat", 2), ("routed", 2), ("internal", 0), ("isolated", 0)])
