@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 from ._explain_question import OUTSIDE, Asked, read_question
 from ._facts import HostFacts
-from ._model import Address, Endpoint, Network, parse_address
+from ._model import Address, Endpoint, Network, Subnet, parse_address
 from ._ruleset import FamilyRules, NetworkRules, Translation, rules_of
 from ._state import RouteState, endpoint_state
 from ._topology import Topology
@@ -156,13 +156,13 @@ class _Way:
         return max(routes, key=lambda route: route.destination.prefixlen, default=None)
 
     def _across(self, endpoint: Endpoint, network: Network) -> str:
-        """Over the bridge, where packets are not routed and no rule of ours looks at them."""
+        """Over the bridge, where packets are not routed."""
         owner = self._owner(self.destination)
         place = "bridge %s" % network.name
         if owner is None:
             return self._say(place, "no endpoint has the address %s" % self.destination, "unreachable")
-        if endpoint_state(self.topology, endpoint).isolated:
-            return self._say(place, "%s and %s are isolated from each other" % (endpoint.name, owner.name), "dropped")
+        if not network.icc:
+            return self._say(place, "%s and %s are kept apart: dropped" % (endpoint.name, owner.name), "dropped")
         self._say(place, "within the network, not routed")
         return self._delivered(owner)
 
@@ -199,6 +199,9 @@ class _Way:
                 self._say(place, "%s is not published for this packet" % _socket(self.destination, self.port))
             return self._host()
         before = _socket(self.destination, self.port)
+        if self.by and not self._allowed(found.allowed):
+            words = "%s is open to %s only: dropped" % (before, ", ".join(map(str, found.allowed or ())))
+            return self._say(place, words, "dropped")
         if not self.by and self.source is None:
             self.source = self._source_to(self.destination)
         self.destination, self.port = parse_address(found.to_address, "address of an endpoint"), found.to_port
@@ -222,6 +225,10 @@ class _Way:
                     self._say("INPUT", "a proxy serves %s and connects to %s itself" % (before, after))
                     return True
         return False
+
+    def _allowed(self, subnets: tuple[Subnet, ...] | None) -> bool:
+        """Whether a list of sources lets the packet pass; a client of which nothing is known is in no list."""
+        return subnets is None or (self.source is not None and any(self.source in subnet for subnet in subnets))
 
     def _translation(self) -> Translation | None:
         asked = self.asked
@@ -287,7 +294,7 @@ class _Way:
         if network.sealed:
             return ""
         port = (str(self.destination), self.asked.protocol, self.port)
-        if any(port == (item.address, item.protocol, item.port) for item in self.rules.open_ports):
+        if any(port == item[:3] and self._allowed(item.allowed) for item in self.rules.open_ports):
             return "a published port"
         return "a ping to a routed network" if network.pings and self.asked.protocol == "icmp" else ""
 

@@ -194,3 +194,30 @@ def test_guard_is_a_plan_like_any_other(fresh: Callable[[str], Modules]) -> None
     assert listed() == whole
     modules.ok("veth_endpoint", name="web", state="absent")
     assert listed() == ""
+
+
+@pytest.mark.parametrize("br_netfilter", ["0", "1"])
+def test_neighbours_that_are_kept_apart_stay_apart(fresh: Callable[[str], Modules], br_netfilter: str) -> None:
+    """One that knows the other's MAC address does not reach it on the link, nor by way of the gateway; unless icc."""
+    modules = fresh("pypi")
+    host = modules.host
+    for family in ("iptables", "ip6tables"):
+        host.write(f"/proc/sys/net/bridge/bridge-nf-call-{family}", br_netfilter)
+    modules.ok("bridge_network", **NETWORK, icc=False)
+    endpoints = [{"name": name, "mac": MAC[name], "addresses": ADDRESSES[name]} for name in ("web", "evil")]
+    modules.ok("veth_endpoint", network="docker0", endpoints=endpoints)
+    everywhere = ["0.0.0.0:80", "[::]:80"]
+    host.start(echo_command("web", everywhere, everywhere), netns="web", ready="ready")
+    for target, gateway in zip(ADDRESSES["web"], ("172.17.0.1", "fd00:17::1")):
+        ip = ["ip", "-6" if ":" in target else "-4"]
+        for way in (
+            ["neigh", "replace", target, "lladdr", MAC["web"], "nud", "permanent", "dev", "eth0"],
+            ["route", "replace", target, "via", gateway],
+        ):
+            host.run([*ip, *way], netns="evil")
+            for proto in ("tcp", "udp"):
+                assert not host.probe(proto, target, 80, "evil", timeout=0.4), way
+        host.run([*ip, "route", "del", target], netns="evil")
+    # It was the network that kept them apart.
+    modules.ok("bridge_network", name="docker0", icc=True)
+    assert all(host.probe("tcp", target, 80, "evil") for target in ADDRESSES["web"])

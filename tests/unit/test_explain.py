@@ -48,7 +48,9 @@ PUBLISHES = [
     {"endpoint": "web", "ports": ["80:5000", "192.168.52.203:81:5000", "127.0.0.1:82:5000"]},
     {"endpoint": "web", "ports": ["83:5000"], "loopback": "none"},
     {"endpoint": "q1", "ports": ["84:80", "127.0.0.5:85:80"], "loopback": "proxy"},
+    {"endpoint": "web", "ports": ["86:5002"], "sources": ["192.168.52.0/25", "172.17.0.3"]},
     {"endpoint": "r1", "ports": ["80"]},
+    {"endpoint": "r1", "ports": ["82"], "sources": ["192.168.52.0/25"]},
 ]
 MASQUERADES = [{"network": "docker0"}, {"network": "quiet", "to_source": "192.168.52.204"}]
 LAN = ip_address("192.168.52.203")
@@ -101,6 +103,15 @@ CASES = [
     ("host", "192.168.52.203:83", "endpoint", "172.17.0.2:5000/tcp", "172.17.0.1"),
     ("192.168.52.203", "192.168.52.203:80", "endpoint", "172.17.0.2:5000/tcp", "172.17.0.1"),
     ("host", "[::1]:80", "refused", "[::1]:80/tcp", "outside"),
+    # To a list of sources.
+    ("192.168.52.102", "192.168.52.203:86", "endpoint", "172.17.0.2:5002/tcp", "192.168.52.102"),
+    ("192.168.52.202", "192.168.52.203:86", "dropped", "192.168.52.203:86/tcp", "192.168.52.202"),
+    ("outside", "192.168.52.203:86", "dropped", "192.168.52.203:86/tcp", "outside"),
+    ("peer", "192.168.52.203:86", "endpoint", "172.17.0.2:5002/tcp", "172.17.0.1"),
+    ("odd", "172.17.0.1:86", "dropped", "172.17.0.1:86/tcp", "172.17.0.4"),
+    ("host", "192.168.52.203:86", "endpoint", "172.17.0.2:5002/tcp", "172.17.0.1"),
+    ("192.168.52.102", "r1:82", "endpoint", "172.19.0.2:82/tcp", "192.168.52.102"),
+    ("192.168.52.202", "r1:82", "dropped", "172.19.0.2:82/tcp", "192.168.52.202"),
     # By a proxy, also from ::1 to an endpoint without IPv6.
     ("host", "127.0.0.1:84", "endpoint", "172.18.0.2:80/tcp", "172.18.0.1"),
     ("host", "[::1]:84", "endpoint", "172.18.0.2:80/tcp", "172.18.0.1"),
@@ -189,7 +200,7 @@ def test_the_way_in_the_words_of_the_kernel() -> None:
             "the packet is dropped",
         ),
         ("outside", "r1:81", "FORWARD: 172.19.0.2:81 is not published: dropped", "the packet is dropped"),
-        ("q1", "q2:80", "bridge quiet: q1 and q2 are isolated from each other", "the packet is dropped"),
+        ("q1", "q2:80", "bridge quiet: q1 and q2 are kept apart: dropped", "the packet is dropped"),
         (
             "odd",
             "198.51.100.1/icmp",

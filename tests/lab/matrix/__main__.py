@@ -122,7 +122,7 @@ def report(found: Sequence[Ours], docker: Sequence[Dockers]) -> int:
     print("", *bad, sep="\n")
     cells = sum(len(each.answers) for each in found)
     ungiven = sum(
-        not question.right(answer) and not held(question, each.condition)
+        not question.right(answer) and not held(each.condition)
         for each in found
         for question, answer in each.answers.items()
     )

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from itertools import product
 
 from hostlab import Host
-from matrix.rows import Question
 
 # Every rule of both kinds. A table of legacy iptables is made by listing it, so only those that are there.
 FLUSH = """
@@ -70,9 +69,6 @@ FOREIGN = [Condition(bridge_nf, forward) for forward, bridge_nf in product(("DRO
 FORWARD_DROP_HELD = False
 
 
-def held(question: Question, condition: Condition) -> bool:
-    """Whether the collection promises this answer in this condition; what it does not yet is printed all the same."""
-    if condition.forward != "ACCEPT" and not FORWARD_DROP_HELD:
-        return False
-    # With br_netfilter, bridged frames are translated on the bridge, between two ports that are isolated there.
-    return not (condition.bridge_nf and question.row == "no-icc" and question.column == "c2→H:pub")
+def held(condition: Condition) -> bool:
+    """Whether the collection promises its answers in this condition; what it does not yet is printed all the same."""
+    return condition.forward == "ACCEPT" or FORWARD_DROP_HELD

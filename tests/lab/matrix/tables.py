@@ -39,7 +39,7 @@ def wrong(found: Iterable[Ours]) -> list[str]:
         f"{question}, {condition}: wanted {question.wanted}, got {answer}"
         for condition, answers in found
         for question, answer in answers.items()
-        if held(question, condition) and not question.right(answer)
+        if held(condition) and not question.right(answer)
     ]
 
 
@@ -120,7 +120,7 @@ def our_cell(cells: Sequence[Question], ours: Ours) -> str:
     bad = [question for question in cells if not question.right(ours.answers[question])]
     if not bad:
         return text
-    return f"{text} WRONG" if any(held(question, ours.condition) for question in bad) else f"({text})"
+    return f"{text} WRONG" if bad and held(ours.condition) else f"({text})"
 
 
 def wanted(cells: Sequence[Question]) -> str:
