@@ -65,7 +65,7 @@ def _limit_types(version: int) -> dict[str, str]:
 def tables_of(topology: Topology) -> dict[int, Table]:
     """All our tables as a topology wants them, by IP version, and that of the bridges."""
     tables = {version: render_table(rules) for version, rules in rules_of(topology).items()}
-    return {LINK: render_bridges(link_rules_of(topology)), **tables}
+    return {**tables, LINK: render_bridges(link_rules_of(topology))}
 
 
 def render_table(rules: FamilyRules) -> Table:

@@ -32,7 +32,7 @@ __all__ = (
 TABLE = "bridgeport"
 # In place of an IP version: the link layer, frames that pass through a bridge.
 LINK = 2
-FAMILY = {LINK: "bridge", 4: "ip", 6: "ip6"}
+FAMILY = {4: "ip", 6: "ip6", LINK: "bridge"}
 
 # How the names of sets begin that hold a list of sources.
 SOURCES = "sources_"

@@ -122,11 +122,11 @@ def apply_tables(before: t.Mapping[int, Table], after: t.Mapping[int, Table]) ->
 
     :raises KernelError: the kernel refused; nothing was changed.
     """
-    text = "".join(transaction(before[version], after[version]) for version in sorted(after))
+    text = "".join(transaction(before[version], after[version]) for version in after)
     if text:
         _run(text, "write the firewall rules of the tables %s" % _named(after))
 
 
 def _named(tables: t.Mapping[int, Table]) -> str:
-    named = ["%s %s" % (FAMILY[version], TABLE) for version in sorted(tables)]
+    named = ["%s %s" % (FAMILY[version], TABLE) for version in tables]
     return "%s and %s" % (", ".join(named[:-1]), named[-1])

@@ -138,8 +138,8 @@ def test_one_thing_that_drifted_is_one_change(seen: Observed, sentence: str) -> 
 
 def test_flushed_ruleset_is_restored_in_both_families() -> None:
     assert sentences(replace(HOST, tables={})) == [
-        "Restore the missing table bridge bridgeport. Restore the missing table ip bridgeport. "
-        "Restore the missing table ip6 bridgeport."
+        "Restore the missing table ip bridgeport. Restore the missing table ip6 bridgeport. "
+        "Restore the missing table bridge bridgeport."
     ]
 
 

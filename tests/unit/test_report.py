@@ -221,9 +221,9 @@ def test_object_that_is_gone_from_the_host_already_is_forgotten() -> None:
 def test_drift_is_told() -> None:
     seen = replace(observed(HOST), tables={})
     assert actions(HOST, HOST, seen) == [
-        "Restore the missing table bridge bridgeport.",
         "Restore the missing table ip bridgeport.",
         "Restore the missing table ip6 bridgeport.",
+        "Restore the missing table bridge bridgeport.",
     ]
 
 
