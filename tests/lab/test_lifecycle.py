@@ -356,29 +356,3 @@ def test_endpoints_get_nameservers_that_they_can_reach(fresh: Callable[[str], Mo
     host.write("/etc/resolv.conf", "nameserver 192.0.2.53\n")
     modules.ok("veth_endpoint", network="docker0", endpoints=[{"name": "late"}])
     assert host.run(["ls", "/etc/netns/late"]).stdout.split() == ["hosts"]
-
-
-def test_udp_flows_follow_their_port(standing: Modules) -> None:
-    """A client that never pauses and keeps its source port: published, moved and unpublished under its packets."""
-    host = standing.host
-    for name in ("web", "peer"):
-        host.start(echo_command(name, [], ["0.0.0.0:5300", "[::]:5300"]), netns=name, ready="ready")
-
-    def answer(address: str, port: int = 53) -> str | None:
-        return host.probe("udp", address, port, timeout=0.3, source_port=40053).name
-
-    addresses = ("192.168.52.203", "fd52::203", "127.0.0.1")
-    # Before: each packet makes an entry that leads to the host itself, where nobody listens.
-    assert [answer(address) for address in addresses] == [None, None, None]
-    for endpoint in ("web", "peer", "web"):
-        for other in {"web", "peer"} - {endpoint}:
-            standing.ok("port_publish", endpoint=other, ports=[], prune=True)
-        done = standing.ok("port_publish", endpoint=endpoint, ports=["53:5300/udp"])
-        assert "Forget the UDP flows to host port 53, which would go on as before." in done["actions"]
-        assert [answer(address) for address in addresses] == [endpoint] * 3
-    # Many at once take another way through the kernel's listing.
-    standing.ok("port_publish", endpoint="web", ports=["60-80:60-80/udp"])
-    standing.ok("port_publish", endpoint="web", ports=["53:5300/udp"], prune=True)
-    assert [answer(address) for address in addresses] == ["web"] * 3
-    standing.ok("port_publish", endpoint="web", state="absent")
-    assert [answer(address) for address in addresses] == [None, None, None]
