@@ -19,6 +19,7 @@ from ._changes import (
     AddRoute,
     Change,
     ChangeProxies,
+    ChangeReservations,
     ChangeRules,
     DeleteBridge,
     DeleteEndpoint,
@@ -45,6 +46,7 @@ from ._links import (
 )
 from ._nftables import apply_tables
 from ._proxy import apply_proxies
+from ._reserve import apply_reservations
 from ._sysctl import write_sysctl
 
 __all__ = ("apply",)
@@ -84,6 +86,10 @@ _HANDLERS: dict[type[Change], tuple[Handler, Handler]] = {
     ChangeProxies: (
         _each(lambda change: apply_proxies(change.before, change.after)),
         _each(lambda change: apply_proxies(change.after, change.before)),
+    ),
+    ChangeReservations: (
+        _each(lambda change: apply_reservations(change.before, change.after)),
+        _each(lambda change: apply_reservations(change.after, change.before)),
     ),
     # What was forgotten comes back with its next packet.
     ForgetFlows: (_each(lambda change: forget_flows(change.flows)), _each(lambda change: forget_flows(change.flows))),

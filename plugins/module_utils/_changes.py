@@ -23,6 +23,7 @@ __all__ = (
     "AddRoute",
     "Change",
     "ChangeProxies",
+    "ChangeReservations",
     "ChangeRules",
     "DeleteBridge",
     "DeleteEndpoint",
@@ -326,6 +327,27 @@ class ChangeProxies(Change):
         before, after = _proxy_diff(self.before), _proxy_diff(self.after)
         keys = [key for key in {**before, **after} if before.get(key) != after.get(key)]
         return {k: before[k] for k in keys if k in before}, {k: after[k] for k in keys if k in after}
+
+
+@dataclass(frozen=True)
+class ChangeReservations(Change):
+    """Keep other host ports than before from the host's processes."""
+
+    before: frozenset[str]
+    after: frozenset[str]
+
+    @property
+    def sentence(self) -> str:
+        return " ".join(self.sentences)
+
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        parts = (("Release", self.before - self.after), ("Reserve", self.after - self.before))
+        return tuple("%s host port%s %s." % (v, "s" * (len(n) > 1), _some(sorted(n))) for v, n in parts if n)
+
+    def difference(self) -> tuple[Diff, Diff]:
+        gone, new = sorted(self.before - self.after), sorted(self.after - self.before)
+        return dict.fromkeys(gone, "reserved"), dict.fromkeys(new, "reserved")
 
 
 def _proxy_diff(proxies: Proxies) -> Diff:

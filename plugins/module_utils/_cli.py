@@ -17,9 +17,11 @@ from ._codec import topology_to_json
 from ._engine import Engine, Touched
 from ._errors import BridgeportError
 from ._explain import ARRIVING, explanation_lines, explanation_to_json, verdict_words
+from ._host import KernelFacts
 from ._netns import is_namespace
 from ._record import Record
-from ._report import port_table
+from ._report import port_table, strangers
+from ._reserve import held_ports, serve_block
 
 __all__ = ("main",)
 
@@ -72,7 +74,16 @@ def _parser() -> argparse.ArgumentParser:
     check = commands.add_parser("check", help="fail unless an endpoint's namespace is there, for systemd units")
     check.add_argument("endpoint")
     check.set_defaults(run=_check)
+    words = "hand sockets for a block of published ports to systemd, for its unit"
+    reserve = commands.add_parser("reserve", help=words, description=words)
+    reserve.add_argument("block", type=int)
+    reserve.set_defaults(run=_reserve)
     return parser
+
+
+def _reserve(options: argparse.Namespace) -> int:
+    serve_block(options.block)
+    return _CLEAN
 
 
 def _check(options: argparse.Namespace) -> int:
@@ -128,8 +139,10 @@ def _ports(options: argparse.Namespace) -> int:
     record = Record()
     with record.locked(create=False):
         record.read()
-    table = port_table(record.pending or record.topology)
-    _show(options, table, ("%s: %s" % (name, line) for name, lines in table.items() for line in lines))
+    topology = record.pending or record.topology
+    table = port_table(topology, held_ports())
+    lines = ["%s: %s" % (name, line) for name, lines in table.items() for line in lines]
+    _show(options, table, [*lines, *strangers(topology, KernelFacts().ports().holders)])
     return _CLEAN
 
 

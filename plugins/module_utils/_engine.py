@@ -28,6 +28,7 @@ from ._plan import make_plan, scope_of
 from ._proxy_units import proxies_of
 from ._record import Record
 from ._report import actions_of, diff_of
+from ._reservations import reserved_of
 from ._topology import Topology
 
 __all__ = ("Engine", "Inspection", "Outcome", "Touched", "require_host")
@@ -152,13 +153,14 @@ class Engine:
         scope = scope_of(before, after, touched.networks, touched.endpoints, touched.everything)
         observed = observe(before, after, scope)
         earlier = make_plan(before, assumed, observed, scope)
-        # Of what they would have done, what this one would build on in other words: the rules, the proxies, the files.
+        # Of what they would have done, what this one would build on in other words: rules, files, proxies.
         tables = tables_of(assumed)
         files = dict(observed.files)
         for change in earlier:
             if isinstance(change, WriteFile) and change.new is not None:
                 files[change.path] = change.new
-        seen = replace(observed, tables=tables, files=files, proxies=proxies_of(assumed))
+        reserved = None if observed.reserved is None else reserved_of(assumed)
+        seen = replace(observed, tables=tables, files=files, proxies=proxies_of(assumed), reserved=reserved)
         planned = make_plan(before, after, seen, scope)
         changes = [change for change in planned if change not in earlier]
         return _outcome(assumed, after, changes, self.record.backend)

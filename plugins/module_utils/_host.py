@@ -23,6 +23,7 @@ from ._nftables import read_tables
 from ._plan import FORWARDING, Scope, networks_in
 from ._proxy import proxied_ports, proxy_problem, read_proxies
 from ._proxy_units import proxies_of
+from ._reserve import read_reservations
 from ._sockets import port_holders
 from ._state import ANY_UPSTREAM, EndpointState, FileState, Inside, Observed, bridge_state, endpoint_state, files_of
 from ._sysctl import read_sysctl
@@ -127,6 +128,7 @@ def observe(before: Topology, after: Topology, scope: Scope) -> Observed:
         upstream=upstream,
         ra_interfaces=_advertised(after) if sysctls[FORWARDING[6]] == "0" else (),
         proxies=read_proxies(proxies_of(after)),
+        reserved=read_reservations(),
     )
 
 

@@ -23,6 +23,7 @@ from ._changes import (
     AddRoute,
     Change,
     ChangeProxies,
+    ChangeReservations,
     ChangeRules,
     DeleteBridge,
     DeleteEndpoint,
@@ -39,6 +40,7 @@ from ._model import Endpoint, Network
 from ._nft_render import tables_of
 from ._nft_table import Table, drift, same
 from ._proxy_units import proxies_of
+from ._reservations import reserved_of
 from ._state import (
     ANY_UPSTREAM,
     BridgeState,
@@ -119,6 +121,7 @@ def make_plan(before: Topology, after: Topology, observed: Observed, scope: Scop
     changes += planner.files(scope)
     changes += planner.forwarding()
     changes += planner.proxies()
+    changes += planner.reservations()
     for name in sorted(before.endpoints.keys() - after.endpoints.keys()):
         changes += planner.without_endpoint(before.endpoints[name])
     for name in sorted(before.networks.keys() - after.networks.keys()):
@@ -154,6 +157,12 @@ class _Planner:
         wanted = proxies_of(self.after)
         if wanted != self.seen.proxies:
             yield ChangeProxies(("proxies", "bridgeport"), self.seen.proxies, wanted)
+
+    def reservations(self) -> t.Iterator[Change]:
+        if self.seen.reserved is not None:
+            wanted = reserved_of(self.after)
+            if wanted != self.seen.reserved:
+                yield ChangeReservations(("reservations", "bridgeport"), self.seen.reserved, wanted)
 
     # Networks
 

@@ -13,11 +13,12 @@ from itertools import groupby
 
 from ._changes import Change
 from ._codec import describe_endpoint, describe_masquerade, describe_network, describe_publish
-from ._hostports import versions_of
+from ._hostports import Binding, Holder, versions_of
 from ._model import Publish
+from ._reservations import is_reserved
 from ._topology import Topology
 
-__all__ = ("actions_of", "diff_of", "port_table")
+__all__ = ("actions_of", "diff_of", "port_table", "strangers")
 
 Json = t.Dict[str, t.Any]
 Objects = t.Dict[t.Tuple[str, str], Json]
@@ -27,8 +28,11 @@ Objects = t.Dict[t.Tuple[str, str], Json]
 _CHANGEABLE = ("host_port", "loopback", "sources")
 
 
-def port_table(topology: Topology) -> dict[str, list[str]]:
-    """The published ports of each endpoint, in the manner of ``docker port``."""
+def port_table(topology: Topology, reserved: t.Collection[str] = ()) -> dict[str, list[str]]:
+    """The published ports of each endpoint, in the manner of ``docker port``.
+
+    :param reserved: the host ports that are kept from other processes.
+    """
     table: dict[str, list[str]] = {name: [] for name in sorted(topology.endpoints)}
     for publish in sorted(topology.publishes.values()):
         inner = "%d/%s" % (publish.endpoint_port, publish.protocol)
@@ -37,12 +41,31 @@ def port_table(topology: Topology) -> dict[str, list[str]]:
         only = " from %s" % ", ".join(publish.sources) if publish.sources else ""
         for binding in (*(binding for binding in bindings if binding not in proxied), *proxied):
             words = "%s -> %s" % (inner, str(binding).partition("/")[0])
-            table[publish.endpoint].append(words + (", by proxy" if binding in proxied else only))
+            if binding in proxied:
+                words += ", by proxy"
+            else:
+                words += only + (", reserved" if is_reserved(str(binding), reserved) else "")
+            table[publish.endpoint].append(words)
         if not bindings:
             endpoint = topology.endpoints[publish.endpoint]
             addresses = (endpoint.address(version) for version in versions_of(publish, endpoint))
             table[publish.endpoint] += ["%s on %s, by route%s" % (inner, address, only) for address in addresses]
     return {name: lines for name, lines in table.items() if lines}
+
+
+def strangers(topology: Topology, holders: t.Iterable[Holder]) -> list[str]:
+    """Processes of the host that have a published port all the same, a sentence each."""
+    book = topology.port_book()
+    found = []
+    for holder in holders:
+        binding = Binding(holder.version, holder.protocol, holder.address, holder.port)
+        owner = book.owner(binding)
+        if owner is not None:
+            found.append(
+                "Host port %s, which endpoint %s has published, is held by %s as well."
+                % (binding, owner.endpoint, holder.process)
+            )
+    return found
 
 
 def actions_of(before: Topology, after: Topology, changes: t.Sequence[Change]) -> list[str]:

@@ -17,6 +17,7 @@ from ipaddress import IPv6Address, ip_address
 
 from ._errors import KernelError, kernel_words
 from ._hostports import Holder
+from ._reserve import NOWHERE
 
 __all__ = ("port_holders",)
 
@@ -26,6 +27,7 @@ _NLM_F_REQUEST_DUMP = 0x301
 _NLMSG_ERROR, _NLMSG_DONE = 2, 3
 _HEADER = struct.Struct("=IHHII")
 _DIAG_SIZE = 72
+_INTERFACE_OFFSET = 40
 _SKV6ONLY = 11
 # TCP waits for connections in LISTEN (10); a UDP socket that is bound and not connected is in CLOSE (7).
 _STATES = {"tcp": 1 << 10, "udp": 1 << 7, "sctp": 1 << 10}
@@ -42,8 +44,8 @@ class _Socket(t.NamedTuple):
 
 
 def port_holders() -> tuple[Holder, ...]:
-    """Every host port that a process waits on, with the process named. A wildcard IPv6 socket that takes IPv4 too
-    stands for both.
+    """Every host port that a process waits on, with the process named; our own reservations are none. A wildcard IPv6
+    socket that takes IPv4 too stands for both.
 
     :raises KernelError: the kernel does not tell.
     """
@@ -97,7 +99,7 @@ def _decode(protocol: str, message: bytes) -> t.Iterator[_Socket]:
     packed = message[8:12] if family == socket.AF_INET else message[8:24]
     inode = struct.unpack_from("=I", message, _DIAG_SIZE - 4)[0]
     address = ip_address(packed)
-    if not port:
+    if not port or struct.unpack_from("=I", message, _INTERFACE_OFFSET)[0] == NOWHERE:
         return
     if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
         address = address.ipv4_mapped

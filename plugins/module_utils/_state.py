@@ -140,6 +140,7 @@ class Observed:
 
     ``upstream`` are the nameservers that the host's own local one asks: an endpoint cannot reach a nameserver at a
     loopback address of the host. Empty where /etc/resolv.conf names others.
+    ``reserved`` are the host ports that are kept from other processes, None where nothing can keep them.
     ``ra_interfaces`` are the interfaces that accept router advertisements as long as the host does not forward.
     """
 
@@ -152,6 +153,7 @@ class Observed:
     ra_interfaces: tuple[str, ...] = ()
     upstream: tuple[str, ...] = ()
     proxies: Proxies = field(default_factory=Proxies)
+    reserved: frozenset[str] | None = None
 
 
 def is_ours(link: Link, wanted: BridgeState | EndpointState) -> bool:

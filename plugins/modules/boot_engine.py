@@ -14,7 +14,8 @@ description:
   - Installs the command C(bridgeport), which is this collection's own engine in one file. It needs Python, pyroute2 and
     nftables on the managed host, and no Ansible.
   - C(bridgeport apply) brings the host to what its record holds, C(bridgeport status) tells how it has drifted,
-    C(bridgeport ports) shows the published ports, and C(bridgeport explain) tells the way of a packet.
+    C(bridgeport ports) shows the published ports, whether they are reserved, and what process has one all the same, and
+    C(bridgeport explain) tells the way of a packet.
   - The role C(bridgeport.net.host) calls this module and sets up the systemd unit that runs the command at boot.
 extends_documentation_fragment:
   - bridgeport.net._attributes

@@ -16,6 +16,8 @@ description:
   - A published port can be reached from outside, from the host, from 127.0.0.1, and from every endpoint, its own
     included. The endpoint's own address cannot be reached from outside the host.
   - Nothing is changed if a port collides with another publish, or a process of the host has it; both are named.
+  - Where the role P(bridgeport.net.host#role) has set up the host's systemd, no other process can take a port while it
+    is published.
 extends_documentation_fragment:
   - bridgeport.net._attributes
   - bridgeport.net._attributes.writing
@@ -187,6 +189,15 @@ actions:
   type: list
   elements: str
   sample: ["Publish *:80/tcp to port 5000 of endpoint web."]
+notes:
+  description: What an operator should know of this host besides, a sentence each.
+  returned: success
+  type: list
+  elements: str
+  sample:
+    - >-
+      The published ports are not reserved against other processes of the host: that takes systemd and its unit
+      bridgeport-ports@.service, which the role bridgeport.net.host installs.
 topology:
   description: The topology that a run would lead to, to be passed on in O(assume).
   returned: in check mode
@@ -206,6 +217,7 @@ from ansible_collections.bridgeport.net.plugins.module_utils._ansible import (
 from ansible_collections.bridgeport.net.plugins.module_utils._codec import describe_publish
 from ansible_collections.bridgeport.net.plugins.module_utils._engine import Outcome, Touched
 from ansible_collections.bridgeport.net.plugins.module_utils._facts import HostFacts
+from ansible_collections.bridgeport.net.plugins.module_utils._reserve import reservation_problem
 from ansible_collections.bridgeport.net.plugins.module_utils._topology import Topology
 from ansible_collections.bridgeport.net.plugins.module_utils._want_rules import want_publishes, without_publishes
 
@@ -246,7 +258,8 @@ def main() -> None:
 
     def describe(outcome: Outcome) -> dict[str, t.Any]:
         there = sorted(publish for publish in outcome.after.publishes.values() if publish.endpoint in names)
-        return {"ports": [describe_publish(publish) for publish in there]}
+        problem = reservation_problem()
+        return {"ports": [describe_publish(publish) for publish in there], "notes": [problem] if problem else []}
 
     run_module(module, decide, Touched(endpoints=names), describe)
 

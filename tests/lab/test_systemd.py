@@ -105,9 +105,12 @@ def test_reboot_without_ansible(lab: Lab, host: Machine, variables: str) -> None
     site(lab, "-e", variables, "bridgeport.net.site")
     host.run(["systemctl", "enable", "nginx", "redis-server"])
     before = ports(host)
+    assert before[0].endswith(", reserved")
     host.reboot()
     wait_for_page(client, "Welcome to nginx!")
     assert ports(host) == before
+    taking = "import socket; s = socket.socket(); s.setsockopt(1, 2, 1); s.bind(('', 80)); s.listen()"
+    assert "Address already in use" in host.run(["python3", "-c", taking], check=False).stderr
     assert host.run(["bridgeport", "status"]).stdout.endswith("The host holds what was asked for.\n")
     assert "172.17.0.2" in host.run(["ip", "-br", "addr"], netns="web").stdout
     assert site(lab, "-e", variables, "bridgeport.net.site")["changed"] == 0

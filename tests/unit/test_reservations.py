@@ -1,0 +1,118 @@
+# Copyright (c) 2026, bridgeport.net contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Which host ports are kept from other processes, and the steps that do it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from ansible_collections.bridgeport.net.plugins.module_utils._hostports import Holder
+from ansible_collections.bridgeport.net.plugins.module_utils._plan import Scope, make_plan
+from ansible_collections.bridgeport.net.plugins.module_utils._report import actions_of, diff_of, port_table, strangers
+from ansible_collections.bridgeport.net.plugins.module_utils._reservations import (
+    blocks_of,
+    is_reserved,
+    parse_held,
+    render_held,
+    reserved_of,
+)
+from ansible_collections.bridgeport.net.plugins.module_utils._topology import Topology
+from ansible_collections.bridgeport.net.plugins.module_utils._want_rules import want_publishes
+from samples import BOTH, DUAL, FACTS, LAN, WEB, decided, observed
+
+HOST = decided([LAN, DUAL], [WEB, BOTH])
+
+
+def publish(endpoint: str, *ports: str, loopback: str = "nat") -> Topology:
+    return want_publishes(HOST, [{"endpoint": endpoint, "ports": list(ports), "loopback": loopback}], FACTS)
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "port", "names"),
+    [
+        ("both", "80:80", {"*:80/tcp"}),
+        ("both", "53:53/udp", {"*:53/udp"}),
+        ("web", "80:80", {"0.0.0.0:80/tcp"}),
+        ("both", "[::]:80:80", {"[::]:80/tcp"}),
+        ("both", "192.0.2.1:80:80", {"192.0.2.1:80/tcp"}),
+        ("both", "[2001:db8::1]:80:80", {"[2001:db8::1]:80/tcp"}),
+        ("both", "80-81:80-81", {"*:80/tcp", "*:81/tcp"}),
+    ],
+)
+def test_what_is_published_is_reserved(endpoint: str, port: str, names: set[str]) -> None:
+    assert reserved_of(publish(endpoint, port)) == names
+
+
+def test_what_the_socket_of_a_proxy_has_is_left_to_it() -> None:
+    assert reserved_of(publish("web", "80:80", "127.0.0.1:81:80", "[::1]:82:80", loopback="proxy")) == {
+        "0.0.0.0:80/tcp"
+    }
+
+
+def test_routed_network_takes_no_port_of_the_host() -> None:
+    routed = decided([{**LAN, "mode": "routed"}], [WEB], [{"endpoint": "web", "ports": ["80:80"]}])
+    assert reserved_of(routed) == frozenset()
+
+
+def actions(before: Topology, after: Topology, there: frozenset[str] | None) -> list[str]:
+    plan = make_plan(before, after, replace(observed(before), reserved=there), Scope(frozenset(), frozenset()))
+    return [sentence for sentence in actions_of(before, after, plan) if "Reserve" in sentence or "Release" in sentence]
+
+
+def test_plan_reserves_what_is_missing_and_releases_what_is_over() -> None:
+    before, after = publish("both", "80:80", "81:81"), publish("both", "81:81", "82:82")
+    assert actions(before, before, reserved_of(before)) == []
+    assert actions(before, after, reserved_of(before)) == [
+        "Release host port *:80/tcp.",
+        "Reserve host port *:82/tcp.",
+    ]
+    assert actions(before, before, frozenset()) == ["Reserve host ports *:80/tcp, *:81/tcp."]
+    assert actions(before, HOST, reserved_of(before)) == ["Release host ports *:80/tcp, *:81/tcp."]
+    plan = make_plan(HOST, before, replace(observed(HOST), reserved=frozenset()), Scope(frozenset(), frozenset()))
+    assert diff_of(HOST, before, plan)["after"]["reservations"] == {
+        "bridgeport": {"*:80/tcp": "reserved", "*:81/tcp": "reserved"}
+    }
+
+
+def test_host_that_cannot_reserve_is_asked_for_nothing() -> None:
+    assert actions(HOST, publish("both", "80:80"), None) == []
+
+
+def test_ports_are_held_in_blocks() -> None:
+    names = {"*:1023/tcp", "[::1]:1024/tcp", "0.0.0.0:65535/udp", "192.0.2.1:80/tcp"}
+    assert blocks_of(names) == {
+        0: {"*:1023/tcp", "192.0.2.1:80/tcp"},
+        1: {"[::1]:1024/tcp"},
+        63: {"0.0.0.0:65535/udp"},
+    }
+
+
+def test_what_a_unit_wrote_is_read_again() -> None:
+    held, lacking = frozenset({"*:80/tcp", "[::1]:81/tcp"}), frozenset({"*:82/tcp"})
+    assert parse_held(render_held(held, lacking)) == (held, lacking)
+    assert parse_held("") == (frozenset(), frozenset())
+
+
+def test_both_versions_of_a_port_are_one_reservation() -> None:
+    assert is_reserved("0.0.0.0:80/tcp", {"*:80/tcp"}) and is_reserved("[::]:80/tcp", {"*:80/tcp"})
+    assert is_reserved("192.0.2.1:80/tcp", {"192.0.2.1:80/tcp"})
+    assert not is_reserved("192.0.2.1:80/tcp", {"*:80/tcp"}) and not is_reserved("0.0.0.0:80/udp", {"*:80/tcp"})
+
+
+def test_port_table_tells_what_is_reserved() -> None:
+    table = port_table(publish("both", "80:80", "192.0.2.1:81:81"), {"*:80/tcp"})
+    assert table["both"] == [
+        "80/tcp -> 0.0.0.0:80, reserved",
+        "80/tcp -> [::]:80, reserved",
+        "81/tcp -> 192.0.2.1:81",
+    ]
+
+
+def test_process_that_has_a_published_port_is_named() -> None:
+    holders = [Holder(4, "tcp", "", 80, "nginx"), Holder(4, "udp", "", 80, "named"), Holder(4, "tcp", "", 22, "sshd")]
+    assert strangers(publish("both", "192.0.2.1:80:80"), holders) == [
+        "Host port 0.0.0.0:80/tcp, which endpoint both has published, is held by nginx as well."
+    ]
