@@ -20,6 +20,8 @@ from hostlab.errors import LabError, command_failed
 from hostlab.probes import PROBE_SCRIPT, Probe
 from hostlab.process import Process, ProcessId, kill_group
 
+CONTROL_GROUPS = (Path("/sys/fs/cgroup"), Path("/sys/fs/cgroup/unified"))
+
 
 class Host:
     """A running host. Lab.add_host makes it; it lives until the lab is stopped."""
@@ -31,6 +33,10 @@ class Host:
         """Describe the host whose process 1 is `identity`; logs of background commands go below `logs`."""
         self.name = name
         self.identity = identity
+        # What the host begins and ends with: process 1 of its namespaces, whatever boots inside of them.
+        self.holder = identity
+        # Of a host that boots an operating system of its own: the name of its control group, which outlives it.
+        self.group = ""
         self.addresses = list(addresses)
         self.mac = mac
         self.processes: list[Process] = []
@@ -46,7 +52,9 @@ class Host:
         return self.identity.alive()
 
     def after_stop(self) -> None:
-        """Remove what the host's end leaves behind; a plain host leaves nothing."""
+        """Remove what the host's end leaves behind."""
+        if self.group:
+            remove_control_groups(self.group)
 
     def argv(self, command: Sequence[str], netns: str | None = None) -> list[str]:
         """Return the command line that runs `command` in this host, in the caller's working directory.
@@ -180,3 +188,11 @@ class Host:
     def _json(self, command: list[str], netns: str | None) -> list[dict[str, Any]]:
         result: list[dict[str, Any]] = json.loads(self.run(command, netns=netns).stdout or "[]")
         return result
+
+
+def remove_control_groups(name: str) -> None:
+    """Remove a control group below the top of the second hierarchy, and those in it; none has a process any more."""
+    for hierarchy in CONTROL_GROUPS:
+        top = hierarchy / name
+        for directory, _inner, _files in os.walk(top, topdown=False) if top.exists() else ():
+            os.rmdir(directory)

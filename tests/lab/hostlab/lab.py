@@ -12,6 +12,7 @@ import json
 import os
 import re
 import shutil
+import socket
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
@@ -77,7 +78,9 @@ class Lab:
         lab._outer = [ProcessId(*outer) for outer in state["outer"]]
         for entry in state["hosts"]:
             identity = ProcessId(*entry["process"])
-            lab.hosts[entry["name"]] = Host(entry["name"], identity, entry["addresses"], entry["mac"], lab._logs)
+            host = Host(entry["name"], identity, entry["addresses"], entry["mac"], lab._logs)
+            host.group = entry["group"]
+            lab.hosts[host.name] = host
         return lab
 
     def start(self) -> None:
@@ -135,6 +138,29 @@ class Lab:
             scratch.rmdir()
             raise
         return host
+
+    def replace_host(self, host: Host) -> None:
+        """Let another view of a host, under the same name, take its place: that of what booted on it."""
+        self.hosts[host.name] = host
+        self._save()
+
+    def forward(self, name: str, port: int) -> int:
+        """Return a port of 127.0.0.1, outside the lab, that leads to a TCP port of a host until the lab ends."""
+        enter = f"nsenter --target {self.hosts[name].holder.pid} --net --"
+        with socket.socket() as chosen:
+            chosen.bind(("127.0.0.1", 0))
+            outside = int(chosen.getsockname()[1])
+        listen = f"TCP4-LISTEN:{outside},bind=127.0.0.1,fork,reuseaddr"
+        # In the LAN's pid namespace, so that it ends with the lab, but in the network namespace of the caller.
+        command = ["nsenter", "--target", str(self._running_lan().pid), "--pid", "--"]
+        command += ["socat", listen, f"EXEC:{enter} socat - TCP4\\:127.0.0.1\\:{port}"]
+        with open(self.directory / "forward.log", "ab") as log:
+            popen = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, text=True, start_new_session=True
+            )
+        self._remember(popen)
+        self._save()
+        return outside
 
     def alive(self) -> bool:
         """Say whether the LAN and every host still run."""
@@ -259,7 +285,8 @@ class Lab:
             "hosts": [
                 {
                     "name": host.name,
-                    "process": [host.identity.pid, host.identity.start],
+                    "process": [host.holder.pid, host.holder.start],
+                    "group": host.group,
                     "addresses": host.addresses,
                     "mac": host.mac,
                 }

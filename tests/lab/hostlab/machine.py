@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -55,7 +54,7 @@ class Machine(Host):
 
     def __init__(self, hardware: Host, logs: Path) -> None:
         super().__init__(hardware.name, hardware.identity, hardware.addresses, hardware.mac, logs)
-        self.hardware = hardware
+        self.holder = hardware.holder
         self.processes = hardware.processes
         self.group = f"hostlab-{hardware.name}-{hardware.pid}"
 
@@ -69,10 +68,6 @@ class Machine(Host):
         taken["files"] = {path: state for path, state in taken["files"].items() if not path.startswith("/run/")}
         taken["ports"] = sorted(self.run(["ss", "-Hltun"]).stdout.splitlines())
         return taken
-
-    def after_stop(self) -> None:
-        """Remove the machine's control groups, which outlive its processes."""
-        remove_control_groups(self.group)
 
     def wait_until_up(self, since: ProcessId | None = None) -> None:
         """Wait until systemd has started all units; `since` is the process 1 that must have gone before."""
@@ -104,17 +99,9 @@ def boot(lab: Lab, name: str, addresses: Sequence[str], root: Path, visible: Seq
     machine = Machine(hardware, lab.directory / "logs")
     hardware.start(["sh", "-c", BOOT, "boot", str(root), name, machine.group, *binds])
     # From here on, the lab's inventory leads to the machine, and its end ends the machine.
-    lab.hosts[name] = machine
+    lab.replace_host(machine)
     machine.wait_until_up()
     return machine
-
-
-def remove_control_groups(name: str) -> None:
-    """Remove a control group below the top of the second hierarchy, and those in it; none has a process any more."""
-    for hierarchy in (Path("/sys/fs/cgroup"), Path("/sys/fs/cgroup/unified")):
-        top = hierarchy / name
-        for directory, _inner, _files in os.walk(top, topdown=False) if top.exists() else ():
-            os.rmdir(directory)
 
 
 def _leader(group: str) -> ProcessId | None:

@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 from hostlab import Host, LabError
-from hostlab.machine import remove_control_groups
+from hostlab.host import remove_control_groups
 from matrix.rows import PROTOCOLS, Question
 from matrix.topology import NETWORKS, PLACES, PUBLISHED, Net, Place
 
