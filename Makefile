@@ -16,12 +16,14 @@ export ANSIBLE_COLLECTIONS_PATH := $(CURDIR)/.ansible/collections
 export PATH := $(BIN):$(PATH)
 export LC_ALL := C.UTF-8
 
-.PHONY: help setup test lint types unit lab matrix sanity demo demo-down build clean
+.PHONY: help setup test test-fast lint types unit lab matrix sanity molecule molecule-nspawn molecule-down demo demo-down build clean
 
 help:
-	@echo "make test       lint, types, sanity, unit tests and lab tests"
+	@echo "make test       everything: lint, types, unit tests, lab, sanity, scenarios in virtual machines; about half an hour"
+	@echo "make test-fast  all but the virtual machines: the scenarios run on systemd-nspawn"
 	@echo "make demo       the articles' walk-through on two machines made of namespaces; make demo-down removes them"
-	@echo "make lint | types | sanity | unit | lab     one part of the tests"
+	@echo "make lint | types | sanity | unit | lab | molecule | molecule-nspawn     one part of the tests"
+	@echo "make molecule SCENARIO=reboot SUITE=trixie     one scenario on one Debian release"
 	@echo "make matrix     who reaches what, in full, beside Docker; BACKEND=nftables|iptables-nft|iptables-legacy"
 	@echo "make build      the collection's tarball in dist/"
 	@echo "make clean      remove what was installed and built here"
@@ -40,7 +42,10 @@ $(COLLECTION):
 	ln -sfn ../../../.. $@
 
 test: setup
-	sh tests/run-all.sh
+	sh tests/run-all.sh lint types unit lab sanity molecule
+
+test-fast: setup
+	sh tests/run-all.sh lint types unit lab sanity molecule-nspawn
 
 lint: setup
 	ruff check .
@@ -71,6 +76,15 @@ matrix: setup .cache/docker
 sanity: setup
 	sh tests/sanity.sh
 
+molecule: setup
+	python tests/lab/scenarios.py --tier vm $(addprefix --suite ,$(SUITE)) $(SCENARIO)
+
+molecule-nspawn: setup
+	python tests/lab/scenarios.py --tier nspawn $(addprefix --suite ,$(SUITE)) $(SCENARIO)
+
+molecule-down: setup
+	python tests/lab/machines.py down $(wildcard .cache/molecule/*)
+
 demo: setup
 	python tests/demo/demo.py up
 
@@ -80,5 +94,5 @@ demo-down: setup
 build: setup
 	ansible-galaxy collection build --force --output-path dist .
 
-clean: $(if $(wildcard $(VENV)/.ready),demo-down)
+clean: $(if $(wildcard $(VENV)/.ready),demo-down molecule-down)
 	rm -rf .venv .cache .ansible dist tests/output .mypy_cache .ruff_cache .pytest_cache .hypothesis

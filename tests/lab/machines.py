@@ -5,10 +5,10 @@
 """Two machines on one LAN, for molecule: up and down.
 
     machines.py up --tier vm|nspawn --suite SUITE DIRECTORY NAME=ADDRESS NAME=ADDRESS
-    machines.py down DIRECTORY
+    machines.py down [DIRECTORY ...]
 
 `up` makes DIRECTORY, starts the machines and prints how to reach them by ssh, in the form of molecule's instance
-configuration. `down` ends them and removes DIRECTORY; without effect when that is done already.
+configuration. `down` ends those of each DIRECTORY and removes it; without effect when that is done already.
 """
 
 from __future__ import annotations
@@ -152,11 +152,12 @@ def main() -> int:
     upper.add_argument("--suite", choices=["bookworm", "trixie"], default="bookworm")
     upper.add_argument("directory", type=Path)
     upper.add_argument("machines", nargs="+", metavar="NAME=ADDRESS")
-    verbs.add_parser("down").add_argument("directory", type=Path)
+    verbs.add_parser("down").add_argument("directories", nargs="*", type=Path, metavar="DIRECTORY")
     options = parser.parse_args()
     try:
         if options.verb == "down":
-            down(options.directory.resolve())
+            for directory in options.directories:
+                down(directory.resolve())
         else:
             addresses = dict(machine.split("=") for machine in options.machines)
             print(json.dumps(up(options.tier, options.suite, options.directory.resolve(), addresses)))
