@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -69,7 +70,7 @@ def test_a_neighbours_martian_really_arrives(ground: Ground, modules: Modules) -
     If, that is, the endpoint's port is published elsewhere too: otherwise the way to it is shut in FORWARD as well.
     """
     client, host = ground
-    elsewhere = {"endpoint": "local", "ports": ["192.168.52.203:8999:80/udp"]}
+    elsewhere: dict[str, Any] = {"endpoint": "local", "ports": ["192.168.52.203:8999:80/udp"]}
     modules.ok("port_publish", **elsewhere)
     assert not client.probe("udp", "127.0.0.2", 5000)
     saved = host.run(["nft", "-a", "list", "chain", "ip", "bridgeport", "guard"]).stdout
