@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import json
-import time
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -88,15 +88,16 @@ def test_apply_restores_addresses_and_ports(tmp_path: Path, python: str) -> None
 
 
 def test_two_hundred_endpoints_are_restored_in_time(tmp_path: Path) -> None:
-    """Under three seconds, the start of Python included."""
+    """Under three seconds of processor time, the kernel's and the start of Python included: others may be at work."""
     with Lab(tmp_path / "lab") as lab:
         modules = Modules(lab.add_host("first", HOST), interpreters(tmp_path)[0])
         ask_for(modules, 200)
         second = lab.add_host("second", ["192.168.52.204/24"])
         rebooted(modules, second)
-        start = time.monotonic()
+        start = os.times()
         second.run([COMMAND, "apply"])
-        took = time.monotonic() - start
+        end = os.times()
+        took = end.children_user + end.children_system - start.children_user - start.children_system
         assert second.run([COMMAND, "status", "--json"]).returncode == 0
         print(f"200 endpoints restored in {took:.2f} s")
         assert took < 3
