@@ -6,7 +6,7 @@
 
 PYTHON ?= python3
 BACKEND ?= nftables
-LOOPBACK ?= nat
+LOOPBACK ?= nat proxy
 VENV := $(CURDIR)/.venv
 BIN := $(VENV)/bin
 COLLECTION := .ansible/collections/ansible_collections/bridgeport/net

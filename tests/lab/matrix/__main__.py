@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from hostlab import Host, Lab
+from hostlab import Lab
 from matrix import ours
 from matrix.asking import Ground, ask, give_routes, serve
 from matrix.conditions import FOREIGN, PLAIN, held
@@ -20,7 +20,7 @@ from matrix.docker import Docker
 from matrix.rows import kernel_has_sctp, questions
 from matrix.tables import LETTERS, Dockers, Ours, matrix_a, matrix_b, wrong
 from matrix.topology import PLACES
-from support import CLIENT, HOST, Modules, interpreters
+from support import CLIENT, HOST
 
 LEGEND = """
 Who asks: E the outside client, H the host, an endpoint by its name (peer shares a network with web, other does not).
@@ -30,7 +30,8 @@ last two; F is any of these. Each cell is asked over every protocol and IP versi
 Docker 29's column is what is documented of it, = where that is what is wanted here; the others are measured.
 Columns that are alike are printed once, under all their numbers.
 (In brackets): not what is wanted, and not promised yet. WRONG: promised, and not so.
-beside Docker: safer, a door is shut that it leaves open; works, it has no answer; source, its service sees another.
+beside Docker: safer, a door is shut that it leaves open; works, it has no answer; less, it means to give an answer and
+there is none here; source, its service sees another address.
 """
 
 
@@ -38,49 +39,45 @@ def main() -> int:
     """Run everything the command line asks for."""
     parser = argparse.ArgumentParser(prog="matrix", description="Who reaches what, in full.")
     parser.add_argument("--backend", choices=ours.BACKENDS, default="nftables")
-    parser.add_argument("--loopback", choices=("nat", "proxy"), default="nat")
+    parser.add_argument("--loopback", choices=("nat", "proxy"), nargs="+", default=["nat", "proxy"])
     parser.add_argument("--docker", type=Path, help="where Debian's Docker was unpacked; without it, no such columns")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="bridgeport-matrix-") as scratch:
-        found = measure_ours(Path(scratch), arguments.backend, arguments.loopback)
+        found = {way: measure_ours(Path(scratch), arguments.backend, way) for way in arguments.loopback}
         docker = []
         if arguments.docker:
             for proxy in (False, True):
                 docker += measure_docker(Path(scratch), arguments.docker.resolve(), proxy)
-    show(found, docker, arguments.backend, arguments.loopback)
-    return report(found, docker)
-
-
-def start(scratch: Path, name: str) -> tuple[Lab, Host, Host]:
-    """A lab with the articles' two machines."""
-    lab = Lab(scratch / name)
-    return lab, lab.add_host("client", CLIENT), lab.add_host("host", HOST)
+    for way, answers in found.items():
+        show(answers, docker, arguments.backend, way)
+    return report([each for way in found.values() for each in way], docker)
 
 
 def measure_ours(scratch: Path, backend: str, loopback: str) -> list[Ours]:
     """Our answers in every condition."""
-    lab, client, host = start(scratch, "ours")
-    with lab:
-        modules, ground = Modules(host, interpreters(scratch)[1]), Ground(client, host)
+    found = []
+    with Lab(scratch / f"ours-{loopback}") as lab:
         say(f"ours: {backend}, loopback {loopback}")
+        ground, modules = ours.machines(lab, scratch, loopback)
         ours.make(modules, backend, loopback)
         serve(ground, [place.name for place in PLACES])
         give_routes(ground)
-        found = []
-        for condition in (*PLAIN, *FOREIGN):
+        # A proxy's connections begin on the host and are never forwarded.
+        for condition in PLAIN if loopback == "proxy" else (*PLAIN, *FOREIGN):
             say(f"ours: {condition}")
-            with condition.on(host, lambda: modules.ok("bridge_network", name="docker0")):
+            with condition.on(ground.host, lambda: modules.ok("bridge_network", name="docker0")):
                 found.append(Ours(condition, ask(ground, questions(loopback))))
     return found
 
 
 def measure_docker(scratch: Path, unpacked: Path, proxy: bool) -> list[Dockers]:
     """Docker's answers, with the FORWARD policy that it sets and with the one that a host may have had before."""
-    lab, client, host = start(scratch, f"docker-{proxy}")
-    docker = Docker(host, unpacked, proxy)
+    lab = Lab(scratch / f"docker-{proxy}")
+    ground = Ground(lab.add_host("client", CLIENT), lab.add_host("host", HOST))
+    docker = Docker(ground.host, unpacked, proxy)
     try:
         with lab:
-            return ask_docker(docker, Ground(client, host))
+            return ask_docker(docker, ground)
     finally:
         docker.clean()
 
@@ -103,7 +100,7 @@ def ask_docker(docker: Docker, ground: Ground) -> list[Dockers]:
 
 def show(found: Sequence[Ours], docker: Sequence[Dockers], backend: str, loopback: str) -> None:
     """Print all tables."""
-    print(f"Who reaches what: backend {backend}, loopback {loopback}")
+    print(f"\nWho reaches what: backend {backend}, loopback {loopback}")
     print(LEGEND)
     print(*(f"[{number}] {condition}" for number, (condition, _answers) in enumerate(found, 1)), sep="\n")
     print(*(f"[{letter}] Docker {each.words}" for letter, each in zip(LETTERS, docker)), sep="\n")

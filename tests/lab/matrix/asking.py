@@ -50,13 +50,15 @@ def serve(ground: Ground, places: Iterable[str]) -> None:
             ground.host, place, [(version, port) for version in network_of(place).versions for port in SERVED], place
         )
     listen(ground.client, "client", [(version, port) for version in (4, 6) for port in OUTSIDE], None)
-    ground.host.start(echo_command("host", [f"{LOOPBACK[4]}:{HOSTS_OWN}"]), ready="ready")
+    own = echo_command("host", [f"{LOOPBACK[4]}:{HOSTS_OWN}"], python=ground.host.python)
+    ground.host.start(own, ready="ready")
 
 
 def listen(machine: Host, name: str, sockets: Iterable[tuple[int, int]], netns: str | None) -> None:
     """Start one echo server on every address of the given IP versions and ports, over tcp and udp."""
     forms = [f"{EVERYWHERE[version]}:{port}" for version, port in sockets]
-    machine.start(echo_command(name, *([forms] * len(PROTOCOLS))), netns=netns, ready="ready")
+    command = echo_command(name, *([forms] * len(PROTOCOLS)), python=machine.python)
+    machine.start(command, netns=netns, ready="ready")
 
 
 def give_routes(ground: Ground, networks: Iterable[Net] = NETWORKS) -> None:

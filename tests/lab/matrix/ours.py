@@ -6,14 +6,34 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
+from hostlab import Lab
+from hostlab.image import image
+from hostlab.machine import boot
+from matrix.asking import Ground
 from matrix.rows import PROTOCOLS
 from matrix.topology import NETWORKS, PLACES, PUBLISHED, Place, Port
-from support import Modules
+from support import CLIENT, HOST, ROOT, Modules, interpreters
 
 BACKENDS = ("nftables", "iptables-nft", "iptables-legacy")
+
+
+def machines(lab: Lab, scratch: Path, loopback: str) -> tuple[Ground, Modules]:
+    """Add the client and the host to the lab. A proxy is systemd's, and so needs a host that boots."""
+    debian, pypi = interpreters(scratch)
+    client = lab.add_host("client", CLIENT)
+    if loopback != "proxy":
+        host = lab.add_host("host", HOST)
+        return Ground(client, host), Modules(host, pypi)
+    visible = [ROOT, Path(sys.prefix).resolve(), Path(debian.python_path.partition(":")[0])]
+    machine = boot(lab, "host", HOST, image(ROOT / ".cache" / "images"), visible)
+    modules = Modules(machine, debian)
+    modules.ok("boot_engine")
+    return Ground(client, machine), modules
 
 
 def make(modules: Modules, backend: str = "nftables", loopback: str = "nat") -> None:

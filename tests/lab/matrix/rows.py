@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from matrix.topology import CLIENT, HOSTS_OWN, MODES, OUTSIDE, PUBLISHED, SERVED, address_of
@@ -32,15 +32,17 @@ def kernel_has_sctp() -> bool:
 
 PROTOCOLS = ("tcp", "udp", "sctp") if kernel_has_sctp() else ("tcp", "udp")
 UNPUBLISHED = 8099
+NOT_OFFERED = "-"
 REFUSALS = ("refused", "timeout", "unreachable", "closed")
 
 
 @dataclass(frozen=True)
 class Question:
-    """One cell: who asks for what, and the answer that is wanted.
+    """One cell: who asks for what, and the answer that is wanted. The same question may want another answer elsewhere.
 
     row, column: where it stands in its table. answers: the name of the service that is to answer, "" for none.
-    docker: what Docker 29 is documented to answer, "" where nothing is said; F is no answer.
+    docker: what Docker 29 is documented to answer, "" where nothing is said, NOT_OFFERED where it cannot be asked for
+    it; F is no answer.
     """
 
     table: str
@@ -51,9 +53,9 @@ class Question:
     version: int
     address: str
     port: int
-    answers: str
-    wanted: str
-    docker: str = ""
+    answers: str = field(compare=False)
+    wanted: str = field(compare=False)
+    docker: str = field(compare=False, default="")
 
     def right(self, answer: str) -> bool:
         """Whether this is the answer that is wanted."""
@@ -150,7 +152,7 @@ ROWS = [
     Row("A24", "H", "LAN", 8084, "web", "gw"),
     # Published with loopback none.
     Row("A25", "E", "LAN", 8083, "web", "E"),
-    Row("A25", "H", "lo", 8083, "", "refused"),
+    Row("A25", "H", "lo", 8083, "", "refused", (NOT_OFFERED, NOT_OFFERED)),
     # The host's own service on a loopback address, from the wire: what route_localnet would open.
     Row("A26", "H", "lo", HOSTS_OWN, "host", "lo", versions=(4,), protocols=("tcp",)),
     Row("A26", "E", "lo", HOSTS_OWN, "", "timeout", versions=(4,), protocols=("tcp",)),

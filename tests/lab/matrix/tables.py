@@ -12,7 +12,7 @@ from itertools import product
 from typing import NamedTuple
 
 from matrix.conditions import Condition, held
-from matrix.rows import REFUSALS, Question
+from matrix.rows import NOT_OFFERED, REFUSALS, Question
 
 Answers = Mapping[Question, str]
 LETTERS = "abcdefgh"
@@ -140,14 +140,17 @@ def documented(cells: Sequence[Question]) -> str:
 def compare(cells: Sequence[Question], ours: Answers, docker: Sequence[Answers]) -> str:
     """How ours stand beside Docker's.
 
-    safer: a door is shut that Docker leaves open, works: there is an answer where Docker has none, source: the service
-    sees another address.
+    safer: a door is shut that Docker leaves open, works: there is an answer where Docker has none, less: there is none
+    where Docker means to give one, source: the service sees another address.
     """
+    if any(question.docker == NOT_OFFERED for question in cells):
+        return ""
     words = []
     for question, theirs in product(cells, docker):
         here, there = _word(ours[question]), _word(theirs.get(question, ""))
         if there and here != there:
-            words.append("safer" if here == "F" else "works" if there == "F" else "source")
+            shut = "less" if question.docker not in ("", "F") else "safer"
+            words.append(shut if here == "F" else "works" if there == "F" else "source")
     return ", ".join(dict.fromkeys(words)) or "equal"
 
 
