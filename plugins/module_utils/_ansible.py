@@ -58,6 +58,8 @@ def run_module(
 
     def work() -> dict[str, t.Any]:
         outcome = Engine().run(decide, touched, module.check_mode, _assumed(module), backend)
+        for sentence in outcome.warnings:
+            module.warn(sentence)
         result: dict[str, t.Any] = {"changed": outcome.changed, "actions": outcome.actions, **describe(outcome)}
         if module._diff:
             result["diff"] = outcome.diff

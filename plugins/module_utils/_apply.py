@@ -28,6 +28,7 @@ from ._changes import (
     RemoveRoute,
     SetLink,
     SetSysctl,
+    TellNeighbours,
     WriteFile,
 )
 from ._conntrack import forget_flows
@@ -44,6 +45,7 @@ from ._links import (
     restore_bridge,
     set_link,
 )
+from ._neighbours import introduce
 from ._nftables import apply_tables
 from ._proxy import apply_proxies
 from ._reserve import apply_reservations
@@ -75,6 +77,10 @@ def _restore_endpoints(changes: t.Sequence[DeleteEndpoint]) -> None:
     gone = [AddEndpoint(change.subject, change.state) for change in changes if not netns.exists(change.state.name)]
     undo_add_endpoints(gone)
     add_endpoints(gone)
+
+
+def _tell_neighbours(changes: t.Sequence[TellNeighbours]) -> None:
+    introduce([change.state for change in changes], {change.state.bridge for change in changes})
 
 
 # For each kind of step: how to do it and how to undo it. Undoing must bear that the step was done in part, or not.
@@ -111,6 +117,8 @@ _HANDLERS: dict[type[Change], tuple[Handler, Handler]] = {
         _each(lambda change: restore_bridge(change.state)),
     ),
     AddEndpoint: (add_endpoints, undo_add_endpoints),
+    # Whoever was told wrongly asks again when nobody answers.
+    TellNeighbours: (_tell_neighbours, _each(lambda _change: None)),
     DeleteEndpoint: (delete_endpoints, _restore_endpoints),
     WriteFile: (
         _each(lambda change: write_file(change.path, change.new)),

@@ -32,6 +32,7 @@ __all__ = (
     "RemoveRoute",
     "SetLink",
     "SetSysctl",
+    "TellNeighbours",
     "WriteFile",
 )
 
@@ -223,6 +224,18 @@ class AddEndpoint(Change):
     def difference(self) -> tuple[Diff, Diff]:
         what = "veth pair" if self.into_existing else "namespace"
         return {what: "absent"}, {what: "present"}
+
+
+@dataclass(frozen=True)
+class TellNeighbours(Change):
+    """Tell those on the bridge who has an endpoint's addresses. Nothing that could be read back."""
+
+    state: EndpointState
+
+    @property
+    def sentence(self) -> str:
+        addresses = ", ".join(str(address.ip) for address in self.state.addresses)
+        return "Tell the neighbours of endpoint %s that %s has %s." % (self.state.name, self.state.mac, addresses)
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ import typing as t
 from . import _netns as netns
 from ._changes import AddEndpoint, DeleteEndpoint
 from ._links import index_of, indexes, open_file_limit, queue_address, queue_route, queue_setting
+from ._neighbours import bridges_in_use, introduce
 from ._netlink import Batch, Socket
 from ._state import EndpointState, is_ours
 from ._sysctl import write_sysctl
@@ -76,11 +77,14 @@ def add_endpoints(changes: t.Sequence[AddEndpoint]) -> None:
     :raises KernelError: the kernel refused; what was made until then is left for :func:`undo_add_endpoints`.
     """
     netns.prepare_directory()
+    # Nobody on a bridge without ports can remember anything, and there is no other that a thousand could flood.
+    bridges = bridges_in_use()
     _delete_links([change.state for change in changes if change.stale_link])
     # Two open files each: the namespace and the socket in it.
     size = max(min(256, open_file_limit() // 2), 1)
     for start in range(0, len(changes), size):
         _add_some(changes[start : start + size])
+    introduce([change.state for change in changes], bridges)
 
 
 def _add_some(changes: t.Sequence[AddEndpoint]) -> None:

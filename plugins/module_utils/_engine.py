@@ -27,7 +27,7 @@ from ._nftables import require_nftables
 from ._plan import make_plan, scope_of
 from ._proxy_units import proxies_of
 from ._record import Record
-from ._report import actions_of, diff_of
+from ._report import actions_of, diff_of, warnings_of
 from ._reservations import reserved_of
 from ._topology import Topology
 
@@ -55,6 +55,7 @@ class Outcome:
     actions: list[str] = field(default_factory=list)
     diff: dict[str, t.Any] = field(default_factory=dict)
     backend: str = "nftables"
+    warnings: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -163,15 +164,18 @@ class Engine:
         seen = replace(observed, tables=tables, files=files, proxies=proxies_of(assumed), reserved=reserved)
         planned = make_plan(before, after, seen, scope)
         changes = [change for change in planned if change not in earlier]
-        return _outcome(assumed, after, changes, self.record.backend)
+        warnings = warnings_of(after, touched.networks, observed.links)
+        return replace(_outcome(assumed, after, changes, self.record.backend), warnings=warnings)
 
     def _plan(
         self, before: Topology, after: Topology, touched: Touched, interrupted: bool
     ) -> tuple[Outcome, list[Change]]:
         full = touched.everything or interrupted
         scope = scope_of(before, after, touched.networks, touched.endpoints, full)
-        changes = make_plan(before, after, observe(before, after, scope), scope)
-        return _outcome(before, after, changes, self.record.backend), changes
+        observed = observe(before, after, scope)
+        changes = make_plan(before, after, observed, scope)
+        warnings = warnings_of(after, touched.networks, observed.links)
+        return replace(_outcome(before, after, changes, self.record.backend), warnings=warnings), changes
 
     def _carry_out(self, after: Topology, changes: list[Change]) -> None:
         self.record.begin(after)

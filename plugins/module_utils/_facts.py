@@ -50,6 +50,9 @@ class HostFacts(t.Protocol):
     def proxy_problem(self) -> str:
         """Why this host cannot run a proxy, as the middle of a sentence; empty if it can."""
 
+    def has_sctp(self) -> bool:
+        """Whether the kernel has SCTP. To ask may load its module."""
+
 
 class StaticFacts:
     """Facts given by value."""
@@ -62,6 +65,7 @@ class StaticFacts:
         ports: HostPorts | None = None,
         routes: t.Mapping[Subnet, Way] | None = None,
         proxy_problem: str = "",
+        sctp: bool = True,
     ) -> None:
         self._on_link = on_link
         self._nameservers = nameservers
@@ -69,6 +73,7 @@ class StaticFacts:
         self._ports = ports or HostPorts()
         self._routes = routes or {}
         self._proxy_problem = proxy_problem
+        self._sctp = sctp
 
     def on_link(self) -> t.Sequence[tuple[Subnet, str]]:
         return self._on_link
@@ -81,6 +86,9 @@ class StaticFacts:
 
     def ports(self) -> HostPorts:
         return self._ports
+
+    def has_sctp(self) -> bool:
+        return self._sctp
 
     def proxy_problem(self) -> str:
         return self._proxy_problem
@@ -100,3 +108,4 @@ class RememberedFacts:
         self.ports = functools.lru_cache(maxsize=None)(facts.ports)
         self.route = functools.lru_cache(maxsize=None)(facts.route)
         self.proxy_problem = functools.lru_cache(maxsize=None)(facts.proxy_problem)
+        self.has_sctp = functools.lru_cache(maxsize=None)(facts.has_sctp)

@@ -24,7 +24,7 @@ from ._plan import FORWARDING, Scope, networks_in
 from ._proxy import proxied_ports, proxy_problem, read_proxies
 from ._proxy_units import proxies_of
 from ._reserve import read_reservations
-from ._sockets import port_holders
+from ._sockets import has_protocol, port_holders
 from ._state import ANY_UPSTREAM, EndpointState, FileState, Inside, Observed, bridge_state, endpoint_state, files_of
 from ._sysctl import read_sysctl
 from ._topology import Topology
@@ -76,6 +76,9 @@ class KernelFacts:
 
     def proxy_problem(self) -> str:
         return proxy_problem()
+
+    def has_sctp(self) -> bool:
+        return has_protocol("sctp")
 
 
 def _nameservers(path: str) -> list[Address]:

@@ -45,7 +45,9 @@ _NLM_F_REQUEST, _NLM_F_REQUEST_DUMP = 0x1, 0x301
 _NLM_F_ECHO = 0x8
 _NLMSG_ERROR, _NLMSG_DONE = 2, 3
 _DUMP_INTERRUPTED = 0x10
-_RTM_GETLINK, _RTM_GETADDR, _RTM_GETROUTE = 18, 22, 26
+_RTM_GETLINK, _RTM_GETADDR, _RTM_GETROUTE, _RTM_GETNEIGH = 18, 22, 26, 30
+# NUD_NOARP and NUD_PERMANENT: what nobody has learned.
+_NOT_LEARNED = 0xC0
 _SO_SNDBUFFORCE, _SO_RCVBUFFORCE = 32, 33
 _SOL_NETLINK, _NETLINK_CAP_ACK = 270, 10
 _BUFFER = 1 << 21
@@ -267,6 +269,17 @@ class Socket:
             if not address.is_link_local:
                 found.setdefault(names[index], set()).add(ip_interface("%s/%d" % (address, prefix)))
         return {name: frozenset(items) for name, items in found.items()}
+
+    def neighbours(self) -> list[tuple[int, Address, str]]:
+        """What was learned of neighbours: interface index, address and MAC address ("" while there is none)."""
+        found = []
+        for message in self._dump(_RTM_GETNEIGH, bytes(12)):
+            family, index, state = struct.unpack_from("=BxxxiH", message)
+            attributes = _attributes(message, 12)
+            if family in (socket.AF_INET, socket.AF_INET6) and 1 in attributes and not state & _NOT_LEARNED:
+                mac = ":".join("%02x" % octet for octet in attributes.get(2, b""))
+                found.append((index, ip_address(bytes(attributes[1])), mac))
+        return found
 
     def routes(self) -> list[tuple[RouteState, int]]:
         """The unicast routes of the main table, each with its outgoing interface's index."""

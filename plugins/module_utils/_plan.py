@@ -32,6 +32,7 @@ from ._changes import (
     RemoveRoute,
     SetLink,
     SetSysctl,
+    TellNeighbours,
     WriteFile,
 )
 from ._errors import StateError
@@ -278,6 +279,8 @@ class _Planner:
         for route in wanted.routes:
             if dropped or route not in inside.routes:
                 yield AddRoute(subject, name, interface, route)
+        if link.mac != wanted.mac or (had is not None and set(wanted.addresses) - set(had.addresses)):
+            yield TellNeighbours(subject, wanted)
 
     def _had(self, name: str) -> EndpointState | None:
         endpoint = self.before.endpoints.get(name)

@@ -18,7 +18,7 @@ from ._model import Publish
 from ._reservations import is_reserved
 from ._topology import Topology
 
-__all__ = ("actions_of", "diff_of", "port_table", "strangers")
+__all__ = ("actions_of", "diff_of", "port_table", "strangers", "warnings_of")
 
 Json = t.Dict[str, t.Any]
 Objects = t.Dict[t.Tuple[str, str], Json]
@@ -66,6 +66,21 @@ def strangers(topology: Topology, holders: t.Iterable[Holder]) -> list[str]:
                 % (binding, owner.endpoint, holder.process)
             )
     return found
+
+
+def warnings_of(topology: Topology, networks: t.Iterable[str], interfaces: t.Container[str]) -> list[str]:
+    """Sentences on what was accepted although it does nothing yet.
+
+    :param networks: those that a request names.
+    :param interfaces: the names of the host's interfaces.
+    """
+    return [
+        "Network %s trusts the interface %s, which is not there. Nothing comes from it until it is." % (name, interface)
+        for name in sorted(networks)
+        if name in topology.networks
+        for interface in topology.networks[name].trusted_interfaces
+        if interface not in interfaces
+    ]
 
 
 def actions_of(before: Topology, after: Topology, changes: t.Sequence[Change]) -> list[str]:

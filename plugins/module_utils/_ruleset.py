@@ -235,7 +235,7 @@ def _network_rules(network: Network, version: int) -> NetworkRules:
         sealed=network.sealed,
         icc=network.icc,
         pings=network.mode == "routed",
-        trusted=() if network.sealed else network.trusted_interfaces,
+        trusted=network.trusted_interfaces,
     )
 
 

@@ -19,7 +19,7 @@ from ._errors import KernelError, kernel_words
 from ._hostports import Holder
 from ._reserve import NOWHERE
 
-__all__ = ("port_holders",)
+__all__ = ("has_protocol", "port_holders")
 
 _NETLINK_SOCK_DIAG = 4
 _SOCK_DIAG_BY_FAMILY = 20
@@ -41,6 +41,15 @@ class _Socket(t.NamedTuple):
     address: str
     port: int
     inode: int
+
+
+def has_protocol(protocol: str) -> bool:
+    """Whether the kernel can open a socket of a protocol; it loads the protocol's module if there is one."""
+    try:
+        socket.socket(socket.AF_INET, socket.SOCK_STREAM, _PROTOCOLS[protocol]).close()
+    except OSError as problem:
+        return problem.errno not in (errno.EPROTONOSUPPORT, errno.ESOCKTNOSUPPORT)
+    return True
 
 
 def port_holders() -> tuple[Holder, ...]:

@@ -307,6 +307,12 @@ def _check_joined(topology: Topology, network: Network, before: Network | None) 
                 "else there. Remove them first with port_publish."
                 % (network.name, before.mode, network.mode, endpoint.name)
             )
+    if network.sealed and network.trusted_interfaces:
+        raise InputError(
+            "Cannot make network %s %s: it trusts interfaces (%s), and nothing from outside may enter such a network. "
+            "Give an empty list of 'trusted_interfaces', or the mode nat."
+            % (network.name, network.mode, ", ".join(network.trusted_interfaces))
+        )
     if network.mode != "nat" and network.name in topology.masquerades:
         raise InputError(
             "Cannot make network %s %s: it is masqueraded. Remove that first with masquerade, state absent."

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import typing as t
 
-from ._errors import DependencyError, InputError
+from ._errors import DependencyError, InputError, StateError
 from ._facts import HostFacts
 from ._hostports import PortBook, choose_host_ports, family_problem, versions_of
 from ._model import (
@@ -40,7 +40,7 @@ def want_publishes(
     :param requests: each with ``endpoint``, ``ports``, ``publish_all``, ``loopback`` and ``sources``.
     :param prune: remove those publishes of the named endpoints that are not requested.
     :raises InputError: a request is wrong, or two publishes collide.
-    :raises StateError: a process of the host has a port, or no port is free.
+    :raises StateError: a process of the host has a port, or no port is free, or the kernel has no SCTP.
     :raises DependencyError: a proxy is asked for and the host cannot run one.
     """
     asked: dict[tuple[t.Any, ...], Publish] = {}
@@ -75,6 +75,12 @@ def _choose(topology: Topology, fresh: list[Publish], facts: HostFacts) -> dict[
     publishes = dict(topology.publishes)
     if not fresh:
         return publishes
+    if any(publish.protocol == "sctp" for publish in fresh) and not facts.has_sctp():
+        publish = next(publish for publish in fresh if publish.protocol == "sctp")
+        raise StateError(
+            "Cannot publish %s for endpoint %s: the kernel of this host has no SCTP, neither built in nor as a module. "
+            "Install the module sctp, or publish tcp or udp." % (publish.spec, publish.endpoint)
+        )
     translated = [publish for publish in fresh if topology.network_of(publish).translated]
     book: PortBook = topology.port_book()
     settled = choose_host_ports(translated, book, topology.bindings, facts.ports())

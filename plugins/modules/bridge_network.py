@@ -61,7 +61,10 @@ options:
           - V(nat) hides the endpoints behind the host and publishes ports on the host's addresses.
           - V(routed) lets the endpoints be addressed directly, on their published ports; nothing is translated.
           - V(internal) keeps the endpoints to themselves and the host.
-          - V(isolated) is V(internal) without an address of the host on the bridge.
+          - V(isolated) is V(internal) without an address of the host on the bridge. Neither has published ports, a
+            masquerade or trusted interfaces.
+          - Docker's C(nat-unprotected), which leaves every port of every endpoint open to whoever has a route, is not
+            offered. V(routed) opens the published ones.
           - Omitted, it is V(nat) for a new network and unchanged for an existing one.
         type: str
         choices: [nat, routed, internal, isolated]
@@ -86,6 +89,8 @@ options:
         description:
           - Interfaces of the host by which published ports of the endpoints may be reached at the endpoints' own
             addresses, by route.
+          - One that does not exist yet is accepted with a warning. A port that is published on a loopback address only
+            stays closed to them.
           - Omitted, there is none for a new network.
         type: list
         elements: str

@@ -324,7 +324,7 @@ def test_a_small_host_without_the_names_of_protocols(fresh: Callable[[str], Modu
         networks=[NETWORK, {"name": "far", "subnets": ["10.3.0.0/24", "fd00:3::/64"], "mode": "routed"}],
     )
     modules.ok("veth_endpoint", endpoints=[{"name": "web", "network": "docker0"}, {"name": "app", "network": "far"}])
-    ports = ["80:5000", "80:5000/udp", "80:5000/sctp", "192.168.52.203:81:5000"]
+    ports = ["80:5000", "80:5000/udp", "192.168.52.203:81:5000"]
     publishes = [{"endpoint": "web", "ports": ports}, {"endpoint": "app", "ports": ["8080", "53/udp"]}]
     assert modules.ok("port_publish", publishes=publishes)["changed"] is True
     assert modules.ok("port_publish", publishes=publishes)["changed"] is False

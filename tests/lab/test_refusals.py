@@ -106,6 +106,12 @@ CASES: list[tuple[str, dict[str, Any], list[str]]] = [
     ("port_publish", {"endpoint": "web", "ports": ["[fd52::203]:81:1"]}, ["[fd52::203]:81:1", "no IPv6 address"]),
     ("port_publish", {"endpoint": "web", "ports": ["81:1"], "loopback": "proxy"}, ["web", "systemd", "'nat'"]),
     ("port_publish", {"endpoint": "web", "ports": ["81:1/udp"], "loopback": "proxy"}, ["81:1/udp", "web", "tcp only"]),
+    # Modes
+    (
+        "bridge_network",
+        {"name": "n", "subnets": ["10.0.0.0/24"], "mode": "isolated", "trusted_interfaces": ["eth0"]},
+        ["network n isolated", "eth0", "trusted_interfaces"],
+    ),
     # Sources
     (
         "port_publish",

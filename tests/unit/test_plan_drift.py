@@ -245,6 +245,12 @@ def test_endpoint_of_which_a_part_is_missing_is_completed(seen: Observed, flags:
 # Changes that are asked for
 
 
+def test_another_mac_address_is_told() -> None:
+    after = want_endpoints(TOPOLOGY, [{"name": "both", "mac": "02:42:00:00:00:77"}])
+    told = sentences(HOST, after)
+    assert told[-1] == "Tell the neighbours of endpoint both that 02:42:00:00:00:77 has 10.0.1.2, fd00:1::2."
+
+
 def test_moved_address_is_removed_then_added_with_its_routes() -> None:
     after = want_endpoints(TOPOLOGY, [{"name": "both", "addresses": ["10.0.1.50"]}])
     changes = plan(HOST, after)
@@ -254,6 +260,7 @@ def test_moved_address_is_removed_then_added_with_its_routes() -> None:
         "Add address 10.0.1.50/24 to interface eth0 in endpoint both.",
         "Add route to 0.0.0.0/0 via 10.0.1.1 in endpoint both.",
         "Add route to ::/0 via fd00:1::1 in endpoint both.",
+        "Tell the neighbours of endpoint both that %s has 10.0.1.50, fd00:1::2." % TOPOLOGY.endpoints["both"].mac,
         "Change file /var/lib/bridgeport/hosts/dual0.",
     ]
 

@@ -13,7 +13,7 @@ import pytest
 from ansible_collections.bridgeport.net.plugins.module_utils._changes import Change
 from ansible_collections.bridgeport.net.plugins.module_utils._nft_table import Table
 from ansible_collections.bridgeport.net.plugins.module_utils._plan import make_plan, scope_of
-from ansible_collections.bridgeport.net.plugins.module_utils._report import actions_of, diff_of, port_table
+from ansible_collections.bridgeport.net.plugins.module_utils._report import actions_of, diff_of, port_table, warnings_of
 from ansible_collections.bridgeport.net.plugins.module_utils._state import Observed
 from ansible_collections.bridgeport.net.plugins.module_utils._topology import Topology
 from ansible_collections.bridgeport.net.plugins.module_utils._want_endpoints import want_endpoints, without_endpoints
@@ -334,3 +334,13 @@ def test_port_table_of_a_routed_network_names_the_families_that_are_open(port: s
 
 def test_endpoint_without_publishes_is_not_in_the_port_table() -> None:
     assert port_table(HOST) == {}
+
+
+# Warnings
+
+
+def test_trusted_interface_that_is_not_there_is_warned_of_by_whoever_names_its_network() -> None:
+    topology = decided([{**LAN, "trusted_interfaces": ["eth1", "eth0"]}, DUAL])
+    sentence = "Network lan0 trusts the interface eth1, which is not there. Nothing comes from it until it is."
+    assert warnings_of(topology, ["lan0", "dual0", "gone"], {"eth0"}) == [sentence]
+    assert warnings_of(topology, ["dual0"], {"eth0"}) == []

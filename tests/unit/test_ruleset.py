@@ -10,11 +10,15 @@ from ipaddress import ip_address, ip_network
 
 import pytest
 from ansible_collections.bridgeport.net.plugins.module_utils._ruleset import (
+    Apart,
     FamilyRules,
+    Identity,
+    LinkRules,
     NetworkRules,
     OpenPort,
     SourceRule,
     Translation,
+    link_rules_of,
     rules_of,
 )
 from ansible_collections.bridgeport.net.plugins.module_utils._topology import Topology
@@ -54,11 +58,30 @@ def test_mode_decides_what_holds_for_the_bridge(mode: str, guarded: bool, sealed
     assert families[6].networks == (NetworkRules("dual0", (ip_network("fd00:1::/64"),), guarded, sealed, True, pings),)
 
 
-@pytest.mark.parametrize(
-    ("mode", "trusted"), [("nat", ("eth1",)), ("routed", ("eth1",)), ("internal", ()), ("isolated", ())]
-)
-def test_trusted_interfaces_open_no_sealed_network(mode: str, trusted: tuple[str, ...]) -> None:
-    assert rules(mode, trusted_interfaces=["eth1"])[4].networks[0].trusted == trusted
+@pytest.mark.parametrize("mode", ["nat", "routed"])
+def test_trusted_interfaces_are_carried_to_the_rules(mode: str) -> None:
+    assert rules(mode, trusted_interfaces=["eth1"])[4].networks[0].trusted == ("eth1",)
+
+
+def test_endpoints_are_held_to_their_own_addresses_unless_told_otherwise() -> None:
+    requests: list[Request] = [{**WEB, "mac": "02:42:00:00:00:02"}, {**BOTH, "mac": "0a:00:00:00:00:03"}]
+    requests.append({**WEB, "name": "free", "guard": False})
+    assert link_rules_of(decided([LAN, DUAL], requests)) == LinkRules(
+        (
+            Identity(
+                "bp-both",
+                "0a:00:00:00:00:03",
+                (ip_address("10.0.1.2"), ip_address("fd00:1::2"), ip_address("fe80::800:ff:fe00:3")),
+            ),
+            Identity("bp-web", "02:42:00:00:00:02", (ip_address("10.0.0.2"),)),
+        )
+    )
+
+
+def test_endpoints_without_icc_reach_the_host_only() -> None:
+    topology = decided([{**LAN, "icc": False, "mac": "02:00:00:00:00:01"}, DUAL], [{**WEB, "guard": False}, BOTH])
+    assert link_rules_of(topology).apart == (Apart("bp-web", "02:00:00:00:00:01"),)
+    assert link_rules_of(Topology()).empty
 
 
 def test_icc_is_carried_to_the_rules() -> None:

@@ -10,6 +10,8 @@ import typing as t
 from ipaddress import ip_address, ip_network
 
 import pytest
+from ansible_collections.bridgeport.net.plugins.module_utils._errors import StateError
+from ansible_collections.bridgeport.net.plugins.module_utils._facts import StaticFacts
 from ansible_collections.bridgeport.net.plugins.module_utils._model import Masquerade
 from ansible_collections.bridgeport.net.plugins.module_utils._topology import Topology
 from ansible_collections.bridgeport.net.plugins.module_utils._want_rules import (
@@ -134,6 +136,36 @@ def test_publish_in_a_routed_network_takes_no_host_port(port: str) -> None:
 )
 def test_wrong_publish_is_refused(request_: dict[str, t.Any], parts: list[str]) -> None:
     refused(lambda: want_publishes(HOST, [request_], FACTS), *parts)
+
+
+def test_publish_that_is_listed_twice_must_be_the_same() -> None:
+    one: Request = {"endpoint": "web", "ports": ["80:80"]}
+    assert want_publishes(HOST, [one, one], FACTS) == want_publishes(HOST, [one], FACTS)
+    refused(lambda: want_publishes(HOST, [one, {**one, "sources": ["192.0.2.1"]}], FACTS), "80:80/tcp", "listed twice")
+
+
+@pytest.mark.parametrize(
+    ("asked", "kept"),
+    [
+        (["192.0.2.0/25", "192.0.2.128/25"], ("192.0.2.0/24",)),
+        (["192.0.2.7", "192.0.2.0/24", " 192.0.2.7/32 "], ("192.0.2.0/24",)),
+        (["198.51.100.7/32", "192.0.2.0/24"], ("192.0.2.0/24", "198.51.100.7")),
+        (["2001:DB8::7", "::ffff:192.0.2.1"], ("192.0.2.1", "2001:db8::7")),
+        (["0.0.0.0/0", "10.0.0.0/8", "::/0"], ("0.0.0.0/0", "::/0")),
+    ],
+)
+def test_sources_are_kept_as_the_shortest_list(asked: list[str], kept: tuple[str, ...]) -> None:
+    topology = want(HOST, "80:80", endpoint="both", sources=asked)
+    assert [publish.sources for publish in topology.publishes_of("both")] == [kept]
+
+
+def test_sctp_needs_a_kernel_that_has_it() -> None:
+    without = StaticFacts(sctp=False)
+    requests: list[Request] = [{"endpoint": "web", "ports": ["80:80", "81:81/sctp"]}]
+    refused(lambda: want_publishes(HOST, requests, without), "81:81/sctp", "web", "no SCTP", kind=StateError)
+    published = want_publishes(HOST, requests, FACTS)
+    # What is published already stays.
+    assert want_publishes(published, requests, without) == published
 
 
 def test_unpublish_names_the_publishes_as_they_were_asked() -> None:
