@@ -122,13 +122,6 @@ EXAMPLES = r"""
           - "6000-6010:6000-6010/udp"
           - "9000"
 
-- name: Publish a port that ::1 on the host reaches, too
-  bridgeport.net.port_publish:
-    endpoint: web
-    loopback: proxy
-    ports:
-      - "8081:5000"
-
 - name: Let the office alone reach the database
   bridgeport.net.port_publish:
     endpoint: db

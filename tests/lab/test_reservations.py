@@ -179,6 +179,17 @@ def test_other_ports_are_held_without_a_gap(modules: Modules) -> None:
     assert host.run(["bridgeport", "status"]).returncode == 0
 
 
+def test_a_port_that_is_published_on_less_than_before(modules: Modules) -> None:
+    """What is released is free before the next is bound."""
+    host = modules.host
+    modules.ok("port_publish", endpoint="web", ports=["80:5000"])
+    for _again in range(3):
+        modules.ok("port_publish", endpoint="web", ports=["0.0.0.0:80:5000"], prune=True)
+        assert take(host, ("tcp", "0.0.0.0", 80), ("tcp", "::", 80)) == ["taken", "free"]
+        modules.ok("port_publish", endpoint="web", ports=["80:5000"], prune=True)
+        assert take(host, ("tcp", "0.0.0.0", 80), ("tcp", "::", 80)) == ["taken", "taken"]
+
+
 @pytest.mark.parametrize("harm", ["stop", "restart", "kill"])
 def test_what_happens_to_the_unit_is_repaired(modules: Modules, harm: str) -> None:
     host = modules.host
