@@ -155,6 +155,29 @@ def test_rules_come_back_after_the_hosts_firewall(lab: Lab, host: Machine, varia
     assert main_pid(host, "nginx") == pid
 
 
+def test_rules_come_back_after_firewalld(lab: Lab, host: Machine, variables: str) -> None:
+    """It drops what it does not know; what it is told for our networks is its own configuration, and goes at the end."""
+    client = lab.hosts["client"]
+    host.run(["systemctl", "start", "firewalld"])
+    assert host.run(["firewall-cmd", "--state"]).stdout == "running\n"
+    configured = host.run(["firewall-cmd", "--list-all-zones", "--permanent"]).stdout
+    site(lab, "-e", variables, "bridgeport.net.site")
+    wait_for_page(client, "Welcome to nginx!")
+    assert site(lab, "-e", variables, "bridgeport.net.site")["changed"] == 0
+    pid = main_pid(host, "nginx")
+    for command in (
+        ["systemctl", "restart", "firewalld"],
+        ["systemctl", "reload", "firewalld"],
+        ["firewall-cmd", "--complete-reload"],
+    ):
+        host.run(command)
+        wait_for_page(client, "Welcome to nginx!")
+        assert host.run(["bridgeport", "status"]).returncode == 0
+    assert main_pid(host, "nginx") == pid
+    site(lab, "bridgeport.net.teardown")
+    assert host.run(["firewall-cmd", "--list-all-zones", "--permanent"]).stdout == configured
+
+
 def test_boot_with_a_corrupt_record(lab: Lab, host: Machine, variables: str) -> None:
     site(lab, "-e", variables, "bridgeport.net.site")
     host.run(["systemctl", "enable", "nginx", "redis-server"])

@@ -29,7 +29,7 @@ systemctl --quiet --root="$root" enable systemd-networkd.service
 systemctl --quiet --root="$root" disable systemd-networkd-wait-online.service
 
 # Nothing of a distribution's own start-up belongs into a test of ours.
-for unit in nftables nginx postgresql redis-server; do
+for unit in firewalld nftables nginx postgresql redis-server ufw; do
     systemctl --quiet --root="$root" disable "$unit.service"
 done
 

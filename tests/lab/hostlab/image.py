@@ -27,7 +27,9 @@ PACKAGES = (
     "ca-certificates",
     "curl",
     "dbus",
+    "firewalld",
     "iproute2",
+    "iptables",
     "kmod",
     "linux-image-cloud-amd64",
     "netbase",
@@ -39,6 +41,7 @@ PACKAGES = (
     "python3",
     "python3-apt",
     "python3-flask",
+    "python3-iptables",
     "python3-pyroute2",
     "redis-server",
     "redis-tools",
@@ -47,6 +50,7 @@ PACKAGES = (
     "systemd-sysv",
     "tcpdump",
     "udev",
+    "ufw",
 )
 LEFT_OUT = ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*")
 CUSTOMISE = Path(__file__).with_name("customise.sh")
