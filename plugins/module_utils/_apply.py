@@ -18,6 +18,7 @@ from ._changes import (
     AddEndpoint,
     AddRoute,
     Change,
+    ChangeFirewalld,
     ChangeProxies,
     ChangeReservations,
     ChangeRules,
@@ -35,6 +36,8 @@ from ._conntrack import forget_flows
 from ._endpoints import add_endpoints, delete_endpoints, undo_add_endpoints
 from ._errors import BridgeportError
 from ._files import write_file
+from ._firewall import write_rules
+from ._firewalld import apply_files
 from ._links import (
     add_address,
     add_bridge,
@@ -46,7 +49,6 @@ from ._links import (
     set_link,
 )
 from ._neighbours import introduce
-from ._nftables import apply_tables
 from ._proxy import apply_proxies
 from ._reserve import apply_reservations
 from ._sysctl import write_sysctl
@@ -86,8 +88,12 @@ def _tell_neighbours(changes: t.Sequence[TellNeighbours]) -> None:
 # For each kind of step: how to do it and how to undo it. Undoing must bear that the step was done in part, or not.
 _HANDLERS: dict[type[Change], tuple[Handler, Handler]] = {
     ChangeRules: (
-        _each(lambda change: apply_tables(change.before, change.after)),
-        _each(lambda change: apply_tables(change.after, change.before)),
+        _each(lambda change: write_rules(change.backend, change.before, change.after)),
+        _each(lambda change: write_rules(change.backend, change.after, change.before)),
+    ),
+    ChangeFirewalld: (
+        _each(lambda change: apply_files(change.after)),
+        _each(lambda change: apply_files(change.before)),
     ),
     ChangeProxies: (
         _each(lambda change: apply_proxies(change.before, change.after)),
@@ -134,7 +140,7 @@ def apply(changes: t.Sequence[Change]) -> None:
         what could not be undone.
     """
     tried: list[tuple[type[Change], list[Change]]] = []
-    for kind, group in groupby(changes, type):
+    for (kind, _backend), group in groupby(changes, _group):
         step = list(group)
         tried.append((kind, step))
         try:
@@ -145,6 +151,11 @@ def apply(changes: t.Sequence[Change]) -> None:
             if isinstance(problem, BridgeportError):
                 raise type(problem)("%s %s" % (problem, left)) from problem
             raise
+
+
+def _group(change: Change) -> tuple[type[Change], str]:
+    # The rules of two backends are two transactions.
+    return type(change), change.backend if isinstance(change, ChangeRules) else ""
 
 
 def undo(tried: t.Sequence[tuple[type[Change], t.Sequence[Change]]]) -> str:

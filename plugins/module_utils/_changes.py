@@ -11,8 +11,8 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass, field
 
+from ._backends import Tables
 from ._flows import Flow
-from ._nft_table import Table
 from ._proxy_units import UNIT_FILES, Proxies, service_of
 from ._state import BridgeState, EndpointState, FileState, InterfaceAddress, RouteState
 
@@ -22,6 +22,7 @@ __all__ = (
     "AddEndpoint",
     "AddRoute",
     "Change",
+    "ChangeFirewalld",
     "ChangeProxies",
     "ChangeReservations",
     "ChangeRules",
@@ -275,25 +276,59 @@ class WriteFile(Change):
 
 @dataclass(frozen=True)
 class ChangeRules(Change):
-    """Bring the firewall's tables from ``before`` to ``after`` in one transaction.
+    """Bring what a backend holds from ``before`` to ``after``: all of it or nothing.
 
     ``drifted`` are sentences about what somebody else changed; what the topology itself changes is said elsewhere.
+    ``replaces`` is the backend that carried the rules until now, "" where it is this one or none.
     """
 
-    before: t.Mapping[int, Table]
-    after: t.Mapping[int, Table]
+    backend: str
+    before: t.Mapping[int, Tables]
+    after: t.Mapping[int, Tables]
     drifted: tuple[str, ...] = field(default=())
+    replaces: str = ""
 
     @property
     def sentence(self) -> str:
-        return " ".join(self.drifted)
+        return " ".join(self.sentences)
 
     @property
     def sentences(self) -> tuple[str, ...]:
-        return self.drifted
+        """One for each thing that this step does beyond what the topology asks for."""
+        moved = "Move the firewall rules from %s to %s." % (self.replaces, self.backend)
+        return (moved, *self.drifted) if self.replaces else self.drifted
 
     def difference(self) -> tuple[Diff, Diff]:
-        return dict.fromkeys(self.drifted, "drifted"), dict.fromkeys(self.drifted, "restored")
+        old: Diff = dict.fromkeys(self.drifted, "drifted")
+        new: Diff = dict.fromkeys(self.drifted, "restored")
+        if self.replaces:
+            old["backend"], new["backend"] = self.replaces, self.backend
+        return old, new
+
+
+@dataclass(frozen=True)
+class ChangeFirewalld(Change):
+    """Change the files of firewalld's configuration that are ours, and have it read them. They map paths to text."""
+
+    before: t.Mapping[str, str]
+    after: t.Mapping[str, str]
+    bridges: tuple[str, ...]
+
+    @property
+    def sentence(self) -> str:
+        if not self.after:
+            return "Remove the zone bridgeport and its policies from firewalld."
+        return (
+            "Have firewalld forward the packets of %s: zone bridgeport, policies bridgeport-in and bridgeport-out."
+            % (" and ".join(self.bridges))
+        )
+
+    def difference(self) -> tuple[Diff, Diff]:
+        changed = [path for path in {**self.before, **self.after} if self.before.get(path) != self.after.get(path)]
+        return (
+            {path: self.before[path] for path in changed if path in self.before},
+            {path: self.after[path] for path in changed if path in self.after},
+        )
 
 
 @dataclass(frozen=True)

@@ -103,6 +103,11 @@ def _show(options: argparse.Namespace, data: dict[str, t.Any], lines: t.Iterable
         sys.stdout.write(text + "\n")
 
 
+def _warn(warnings: t.Iterable[str]) -> None:
+    for warning in warnings:
+        sys.stderr.write("bridgeport: warning: %s\n" % warning)
+
+
 def _status(options: argparse.Namespace) -> int:
     found = Engine().inspect()
     topology = found.topology
@@ -119,6 +124,7 @@ def _status(options: argparse.Namespace) -> int:
         lines += ["The host has drifted from its record; 'bridgeport apply' would:", *("  " + s for s in found.drift)]
     else:
         lines.append("The host holds what was asked for.")
+    _warn(found.warnings)
     data = {
         **topology_to_json(topology),
         "drift": found.drift,
@@ -131,6 +137,7 @@ def _status(options: argparse.Namespace) -> int:
 
 def _apply(options: argparse.Namespace) -> int:
     outcome = Engine().run(lambda topology, _facts: topology, Touched(everything=True), check=False)
+    _warn(outcome.warnings)
     _show(options, {"changed": outcome.changed, "actions": outcome.actions}, outcome.actions)
     return _CLEAN
 

@@ -16,19 +16,21 @@ import typing as t
 from dataclasses import dataclass, field, replace
 
 from ._apply import apply
+from ._backends import wanted_tables
 from ._changes import Change, WriteFile
-from ._errors import DependencyError, InputError
+from ._errors import DependencyError
 from ._explain import Explanation, explain
 from ._facts import HostFacts, RememberedFacts
+from ._firewall import choose_backend
+from ._foreign import firewalld_files, foreign_warnings
 from ._host import KernelFacts, observe
 from ._netlink import Socket, require_pyroute2
-from ._nft_render import tables_of
-from ._nftables import require_nftables
 from ._plan import make_plan, scope_of
 from ._proxy_units import proxies_of
 from ._record import Record
 from ._report import actions_of, diff_of, warnings_of
 from ._reservations import reserved_of
+from ._state import Observed
 from ._topology import Topology
 
 __all__ = ("Engine", "Inspection", "Outcome", "Touched", "require_host")
@@ -63,7 +65,7 @@ class Inspection:
     """What a look at the host found.
 
     ``drift`` has a sentence for each thing that the next run would mend. ``counters`` are packets and bytes, received
-    and sent, of each interface of the host.
+    and sent, of each interface of the host. ``warnings`` are what no run of ours can mend.
     """
 
     topology: Topology
@@ -71,12 +73,13 @@ class Inspection:
     interrupted: bool
     backend: str
     counters: dict[str, dict[str, int]]
+    warnings: t.Sequence[str] = ()
 
 
 def require_host() -> None:
     """Make sure that this process can work on this host.
 
-    :raises DependencyError: not root, or pyroute2 or nftables is missing or too old.
+    :raises DependencyError: not root, or pyroute2 is missing or too old.
     """
     if os.geteuid() != 0:
         raise DependencyError(
@@ -84,7 +87,6 @@ def require_host() -> None:
             "Set 'become: true' for the task." % os.geteuid()
         )
     require_pyroute2()
-    require_nftables()
 
 
 class Engine:
@@ -102,24 +104,26 @@ class Engine:
         :param decide: the request: from the topology that there is to the one that is wanted. Pure.
         :param check: stop at the plan.
         :param assume: in check mode, a topology to start from in place of the record's.
-        :param backend: who is to carry the rules; None keeps what the record has.
+        :param backend: who is to carry the rules: ``nftables``, ``iptables``; ``auto`` or None keeps what the record
+            has, and takes what the host has where there is no record.
         :raises BridgeportError: the request was refused, or a step failed and was undone.
         """
         require_host()
-        _check_backend(backend)
         with self.record.locked(create=not check):
             self.record.read()
+            chosen = choose_backend(backend, self.record.backend)
             if check and assume is not None:
-                return self._plan_assumed(assume, decide(assume, self.facts), touched)
+                return self._plan_assumed(assume, decide(assume, self.facts), touched, chosen)
             interrupted = self.record.pending is not None
             start = self.record.pending or self.record.topology
             after = decide(start, self.facts)
             before = _union(self.record.topology, start)
-            outcome, changes = self._plan(before, after, touched, interrupted)
+            outcome, changes = self._plan(before, after, touched, interrupted, chosen)
             if check:
                 return outcome
-            if changes or interrupted or after != self.record.topology:
-                self._carry_out(after, changes)
+            moved = self.record.backend not in (None, chosen)
+            if changes or interrupted or moved or after != self.record.topology:
+                self._carry_out(after, changes, chosen)
             return outcome
 
     def inspect(self) -> Inspection:
@@ -131,10 +135,13 @@ class Engine:
         with self.record.locked(create=False):
             self.record.read()
             start = self.record.pending or self.record.topology
-            outcome, _changes = self._plan(_union(self.record.topology, start), start, Touched(everything=True), False)
+            backend = choose_backend(None, self.record.backend)
+            before = _union(self.record.topology, start)
+            outcome, _changes = self._plan(before, start, Touched(everything=True), False, backend)
             with Socket() as sock:
                 counters = sock.counters()
-            return Inspection(start, outcome.actions, self.record.pending is not None, self.record.backend, counters)
+            interrupted = self.record.pending is not None
+            return Inspection(start, outcome.actions, interrupted, backend, counters, outcome.warnings)
 
     def explain(self, packets: t.Sequence[tuple[str, str]]) -> list[Explanation]:
         """Explain the way of packets, each from a source to a destination, through what was last asked for.
@@ -148,37 +155,40 @@ class Engine:
             facts = RememberedFacts(self.facts)
             return [explain(topology, facts, source, destination) for source, destination in packets]
 
-    def _plan_assumed(self, assumed: Topology, after: Topology, touched: Touched) -> Outcome:
+    def _plan_assumed(self, assumed: Topology, after: Topology, touched: Touched, backend: str) -> Outcome:
         """What this request adds to what earlier ones of the same play would have done, had they not been checked."""
         before = _union(self.record.topology, assumed)
         scope = scope_of(before, after, touched.networks, touched.endpoints, touched.everything)
         observed = observe(before, after, scope)
-        earlier = make_plan(before, assumed, observed, scope)
-        # Of what they would have done, what this one would build on in other words: rules, files, proxies.
-        tables = tables_of(assumed)
+        had = self.record.backend or ""
+        earlier = make_plan(before, assumed, observed, scope, backend, had)
+        # Of what they would have done, what this one would build on in other words: the rules, the proxies, the files.
+        tables = {name: wanted_tables(name, backend, assumed, there)[0] for name, there in observed.tables.items()}
         files = dict(observed.files)
         for change in earlier:
             if isinstance(change, WriteFile) and change.new is not None:
                 files[change.path] = change.new
         reserved = None if observed.reserved is None else reserved_of(assumed)
         seen = replace(observed, tables=tables, files=files, proxies=proxies_of(assumed), reserved=reserved)
-        planned = make_plan(before, after, seen, scope)
+        if observed.foreign.firewalld or observed.firewalld:
+            seen = replace(seen, firewalld=firewalld_files(assumed))
+        planned = make_plan(before, after, seen, scope, backend, had)
         changes = [change for change in planned if change not in earlier]
-        warnings = warnings_of(after, touched.networks, observed.links)
-        return replace(_outcome(assumed, after, changes, self.record.backend), warnings=warnings)
+        outcome = _outcome(assumed, after, changes, backend)
+        return replace(outcome, warnings=_warnings(after, touched, observed))
 
     def _plan(
-        self, before: Topology, after: Topology, touched: Touched, interrupted: bool
+        self, before: Topology, after: Topology, touched: Touched, interrupted: bool, backend: str
     ) -> tuple[Outcome, list[Change]]:
         full = touched.everything or interrupted
         scope = scope_of(before, after, touched.networks, touched.endpoints, full)
         observed = observe(before, after, scope)
-        changes = make_plan(before, after, observed, scope)
-        warnings = warnings_of(after, touched.networks, observed.links)
-        return replace(_outcome(before, after, changes, self.record.backend), warnings=warnings), changes
+        changes = make_plan(before, after, observed, scope, backend, self.record.backend or "")
+        outcome = _outcome(before, after, changes, backend)
+        return replace(outcome, warnings=_warnings(after, touched, observed)), changes
 
-    def _carry_out(self, after: Topology, changes: list[Change]) -> None:
-        self.record.begin(after)
+    def _carry_out(self, after: Topology, changes: list[Change], backend: str) -> None:
+        self.record.begin(after, backend)
         try:
             apply(changes)
         except BaseException:
@@ -193,11 +203,11 @@ def _outcome(before: Topology, after: Topology, changes: list[Change], backend: 
     return Outcome(before, after, bool(changes) or before != after, actions, diff_of(before, after, changes), backend)
 
 
-def _check_backend(backend: str | None) -> None:
-    if backend == "iptables":
-        raise InputError(
-            "Cannot use the backend iptables: this release carries rules by nftables only. Use 'auto' or 'nftables'."
-        )
+def _warnings(after: Topology, touched: Touched, observed: Observed) -> list[str]:
+    return [
+        *warnings_of(after, touched.networks, observed.links),
+        *foreign_warnings(after, observed.foreign, observed.tables),
+    ]
 
 
 def _union(recorded: Topology, start: Topology) -> Topology:

@@ -16,10 +16,12 @@ from . import _netns as netns
 from ._errors import InputError, KernelError
 from ._facts import Way
 from ._files import read_file
+from ._firewall import read_rules
+from ._firewalld import read_files
 from ._hostports import HostPorts
 from ._model import Address, Subnet, parse_address
 from ._netlink import Socket
-from ._nftables import read_tables
+from ._nftables import read_foreign_chains
 from ._plan import FORWARDING, Scope, networks_in
 from ._proxy import proxied_ports, proxy_problem, read_proxies
 from ._proxy_units import proxies_of
@@ -127,7 +129,9 @@ def observe(before: Topology, after: Topology, scope: Scope) -> Observed:
         namespaces=_namespaces(before, after, scope),
         sysctls=sysctls,
         files=_files(before, after, scope, upstream),
-        tables=read_tables(),
+        tables=read_rules(),
+        foreign=read_foreign_chains(),
+        firewalld=read_files(),
         upstream=upstream,
         ra_interfaces=_advertised(after) if sysctls[FORWARDING[6]] == "0" else (),
         proxies=read_proxies(proxies_of(after)),

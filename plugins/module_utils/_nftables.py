@@ -12,6 +12,7 @@ engine also runs at boot, where nothing but Python and pyroute2 is asked for.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import functools
 import json
@@ -19,10 +20,18 @@ import re
 import typing as t
 
 from ._errors import DependencyError, KernelError
+from ._foreign import ForeignChains, parse_chains
 from ._nft_listing import parse_table
 from ._nft_table import FAMILY, TABLE, Table, transaction
 
-__all__ = ("apply_tables", "read_tables", "require_nftables")
+__all__ = (
+    "apply_tables",
+    "delete_bare_tables",
+    "has_nftables",
+    "read_foreign_chains",
+    "read_tables",
+    "require_nftables",
+)
 
 _LIBRARY = "libnftables.so.1"
 _MINIMUM = (1, 0)
@@ -66,6 +75,15 @@ def require_nftables() -> None:
         )
 
 
+def has_nftables() -> bool:
+    """Whether nftables works on this host."""
+    try:
+        require_nftables()
+    except (DependencyError, KernelError):
+        return False
+    return True
+
+
 def _run(commands: str, attempt: str, output_as: int = 0) -> str:
     """Give commands to libnftables: all of them are one transaction.
 
@@ -103,6 +121,34 @@ def read_tables() -> dict[int, Table]:
         name = "table %s %s" % (family, TABLE)
         tables[version] = parse_table(version, _objects(name)) if (family, TABLE) in there else Table(version)
     return tables
+
+
+def delete_bare_tables(names: t.Iterable[str]) -> None:
+    """Delete those of the named tables, such as ``ip nat``, that hold nothing but empty chains which let all pass.
+
+    One that is not there, or that cannot be deleted, is left as it is.
+    """
+    for name in names:
+        with contextlib.suppress(KernelError):
+            kinds = [next(iter(item.items())) for item in _objects("table " + name)]
+            if all(kind in ("metainfo", "table") or (kind == "chain" and _bare(body)) for kind, body in kinds):
+                # The kernel refuses to delete a chain that has got a rule in the meantime.
+                lines = ["delete chain %s %s" % (name, body["name"]) for kind, body in kinds if kind == "chain"]
+                _run("".join(line + "\n" for line in (*lines, "delete table " + name)), "delete the table " + name)
+
+
+def _bare(chain: t.Mapping[str, t.Any]) -> bool:
+    return "hook" in chain and chain.get("policy", "accept") == "accept"
+
+
+def read_foreign_chains() -> ForeignChains:
+    """What others do to forwarded packets; nothing where there is no nftables.
+
+    :raises KernelError: the kernel refused.
+    """
+    if not has_nftables():
+        return ForeignChains()
+    return parse_chains(_run("list chains", "list the nftables chains"))
 
 
 def _objects(table: str) -> list[dict[str, t.Any]]:

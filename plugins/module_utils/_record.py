@@ -38,7 +38,7 @@ class Record:
 
     :ivar topology: what the host holds, as far as the last completed run knows.
     :ivar pending: what an interrupted run was asked for, or None.
-    :ivar backend: who carries the rules, ``nftables``.
+    :ivar backend: who carries the rules, by its full name; None while there is no record.
     """
 
     def __init__(self, directory: str = DIRECTORY) -> None:
@@ -47,7 +47,7 @@ class Record:
         self.pending_path = os.path.join(directory, "pending.json")
         self.topology = Topology()
         self.pending: Topology | None = None
-        self.backend = "nftables"
+        self.backend: str | None = None
 
     @contextlib.contextmanager
     def locked(self, create: bool) -> t.Iterator[None]:
@@ -122,13 +122,14 @@ class Record:
                 % (path, problem)
             ) from None
 
-    def begin(self, wanted: Topology) -> None:
+    def begin(self, wanted: Topology, backend: str) -> None:
         """Write down what this run is about to do, so that the next one can end it.
 
+        :param backend: who is to carry the rules.
         :raises RecordError: the file cannot be written; nothing of it is left.
         """
         text = json.dumps(
-            {"format": _FORMAT, "backend": self.backend, "topology": topology_to_json(wanted)}, separators=(",", ":")
+            {"format": _FORMAT, "backend": backend, "topology": topology_to_json(wanted)}, separators=(",", ":")
         )
         fresh = self.pending_path + ".new"
         try:
@@ -171,7 +172,7 @@ class Record:
         What an earlier run had left to be completed is left as before.
         """
         if self.pending is not None:
-            self.begin(self.pending)
+            self.begin(self.pending, self.backend or "")
             return
         with contextlib.suppress(OSError):
             os.unlink(self.pending_path)

@@ -12,9 +12,10 @@ import typing as t
 from dataclasses import dataclass, field
 from ipaddress import IPv4Interface, IPv6Interface, ip_interface, ip_network
 
+from ._backends import Tables
+from ._foreign import ForeignChains
 from ._hostports import versions_of
 from ._model import Address, Endpoint, Network, Subnet, derived_mac
-from ._nft_table import Table
 from ._proxy_units import Proxies
 from ._topology import Topology
 
@@ -141,6 +142,9 @@ class Observed:
     ``upstream`` are the nameservers that the host's own local one asks: an endpoint cannot reach a nameserver at a
     loopback address of the host. Empty where /etc/resolv.conf names others.
     ``reserved`` are the host ports that are kept from other processes, None where nothing can keep them.
+    ``foreign`` is what others do to forwarded packets in nftables, ``firewalld`` the files of its configuration that
+    bear our name, with their text.
+    ``tables`` are what each backend that this host has holds of ours, by its full name.
     ``ra_interfaces`` are the interfaces that accept router advertisements as long as the host does not forward.
     """
 
@@ -149,11 +153,13 @@ class Observed:
     namespaces: t.Mapping[str, Inside] = field(default_factory=dict)
     sysctls: t.Mapping[str, str | None] = field(default_factory=dict)
     files: t.Mapping[str, FileState] = field(default_factory=dict)
-    tables: t.Mapping[int, Table] = field(default_factory=dict)
+    tables: t.Mapping[str, t.Mapping[int, Tables]] = field(default_factory=dict)
     ra_interfaces: tuple[str, ...] = ()
     upstream: tuple[str, ...] = ()
     proxies: Proxies = field(default_factory=Proxies)
     reserved: frozenset[str] | None = None
+    foreign: ForeignChains = field(default_factory=ForeignChains)
+    firewalld: t.Mapping[str, str] = field(default_factory=dict)
 
 
 def is_ours(link: Link, wanted: BridgeState | EndpointState) -> bool:

@@ -109,8 +109,13 @@ options:
     default: false
   backend:
     description:
-      - Who carries the firewall rules on this host. V(auto) is V(nftables).
-      - V(iptables) is not part of this release and is refused.
+      - Who carries the firewall rules on this host, of all networks.
+      - V(nftables) has tables of its own.
+      - V(iptables) has Docker's classic chains under names of its own, in whichever kind of iptables the host's
+        C(iptables) is. One on nf_tables needs nothing else, a legacy one the Python library python-iptables
+        (python3-iptables on Debian).
+      - V(auto) keeps what the host has. On a new host it is V(nftables) where that works, and V(iptables) otherwise.
+      - When this changes, all rules move in one run. The new ones are written before the old ones go.
     type: str
     choices: [auto, nftables, iptables]
     default: auto
@@ -134,6 +139,11 @@ EXAMPLES = r"""
       - name: back
         subnets: [10.21.0.0/24]
         mode: internal
+
+- name: Have the rules carried by the host's iptables
+  bridgeport.net.bridge_network:
+    name: docker0
+    backend: iptables
 
 - name: Remove a network
   bridgeport.net.bridge_network:

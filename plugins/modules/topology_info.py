@@ -138,7 +138,7 @@ interrupted:
   type: bool
   sample: false
 backend:
-  description: Who carries the firewall rules.
+  description: Who carries the firewall rules, V(nftables), V(iptables-nft) or V(iptables-legacy).
   returned: success
   type: str
   sample: nftables

@@ -27,7 +27,13 @@ def pythons(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Interpreter]:
 
 
 @pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+def backend() -> str:
+    """Who carries the rules. A file that wants them all gives this fixture parameters; each then has its own lab."""
+    return "nftables"
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory, backend: str) -> Iterator[Lab]:
     """A LAN with the articles' two machines."""
     with Lab(tmp_path_factory.mktemp("lab") / "lab") as made:
         made.add_host("client", CLIENT)

@@ -25,6 +25,8 @@ BIN = Path(sys.executable).parent
 # The articles' two machines.
 CLIENT = ["192.168.52.202/24", "fd52::202/64"]
 HOST = ["192.168.52.203/24", "fd52::203/64"]
+# Who may carry the rules, by its full name.
+BACKENDS = ["nftables", "iptables-nft", "iptables-legacy"]
 RUNNER = Path(__file__).with_name("run_module.py")
 
 
@@ -137,6 +139,17 @@ def transition(modules: Modules, module: str, options: dict[str, Any], kernel: C
         assert again["diff"] == {"before": {}, "after": {}}
         assert differences(reached, host.snapshot()) == []
     assert modules.ok("topology_info")["drift"] == []
+
+
+def choose_backend(host: Host, backend: str) -> dict[str, Any]:
+    """Make a host's iptables the one that a backend asks for; returns the option that asks for the backend."""
+    name, _dash, variant = backend.partition("-")
+    if variant:
+        for program in ("iptables", "ip6tables"):
+            for part in ("", "-save", "-restore"):
+                path = f"/usr/sbin/{program}-{variant}{part}"
+                host.run(["ln", "-sfn", path, f"/etc/alternatives/{program}{part}"])
+    return {"backend": name}
 
 
 def playbook(lab: Lab, *arguments: str, hosts: dict[str, list[str]] | None = None) -> subprocess.CompletedProcess[str]:

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from hostlab import Host, Lab, echo_command
-from support import CLIENT, HOST, Modules, interpreters, playbook, recap
+from support import CLIENT, HOST, Modules, choose_backend, interpreters, playbook, recap
 
 COMMAND = "/usr/local/sbin/bridgeport"
 RECORD = "/var/lib/bridgeport/topology.json"
@@ -27,9 +27,10 @@ def install(modules: Modules) -> None:
     modules.ok("boot_engine")
 
 
-def ask_for(modules: Modules, endpoints: int) -> None:
+def ask_for(modules: Modules, endpoints: int, backend: str = "nftables") -> None:
     """A topology with choices made for the operator: addresses and a host port."""
-    modules.ok("bridge_network", name="docker0", subnets=["172.17.0.0/16", "fd00:17::/64"])
+    option = choose_backend(modules.host, backend)
+    modules.ok("bridge_network", name="docker0", subnets=["172.17.0.0/16", "fd00:17::/64"], **option)
     modules.ok("masquerade", network="docker0")
     names = [f"e{number}" for number in range(endpoints)]
     modules.ok("veth_endpoint", network="docker0", endpoints=[{"name": name} for name in names])
@@ -49,20 +50,24 @@ def comparable(host: Host) -> dict[str, object]:
     """What must be the same after a reboot."""
     state = host.snapshot()
     files = {path: value for path, value in state["files"].items() if "bridgeport" in path or "netns" in path}
-    return {**{key: state[key] for key in ("nftables", "namespaces")}, "files": files}
+    return {**{key: state[key] for key in ("nftables", "iptables", "namespaces")}, "files": files}
 
 
-@pytest.mark.parametrize("python", ["debian", "pypi"])
-def test_apply_restores_addresses_and_ports(tmp_path: Path, python: str) -> None:
+@pytest.mark.parametrize(
+    ("python", "backend"),
+    [("debian", "nftables"), ("pypi", "nftables"), ("debian", "iptables-nft"), ("debian", "iptables-legacy")],
+)
+def test_apply_restores_addresses_and_ports(tmp_path: Path, python: str, backend: str) -> None:
     with Lab(tmp_path / "lab") as lab:
         client, first = lab.add_host("client", CLIENT), lab.add_host("first", HOST)
         modules = Modules(first, {each.name: each for each in interpreters(tmp_path)}[python])
         install(modules)
-        ask_for(modules, 3)
+        ask_for(modules, 3, backend)
         before = comparable(first)
         first.run(["ip", "link", "set", "eth0", "down"])
 
         second = lab.add_host("second", HOST)
+        choose_backend(second, backend)
         again = rebooted(modules, second)
         status = second.run([COMMAND, "status"], check=False)
         assert status.returncode == 1

@@ -11,16 +11,16 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from hostlab import Lab
+from hostlab import Host, Lab
 from matrix import ours
 from matrix.asking import Ground, ask, expected, give_routes, serve
-from matrix.conditions import PLAIN, Condition, held
+from matrix.conditions import FOREIGN, PLAIN, Condition, held
 from matrix.rows import Question, questions
 from matrix.topology import PLACES
 from support import Modules
 
 # Backend and way of loopback.
-KINDS = [("nftables", "nat"), ("nftables", "proxy")]
+KINDS = [("nftables", "nat"), ("nftables", "proxy"), ("iptables-nft", "nat"), ("iptables-legacy", "nat")]
 
 
 class Scene(NamedTuple):
@@ -29,6 +29,7 @@ class Scene(NamedTuple):
     ground: Ground
     modules: Modules
     questions: list[Question]
+    backend: str
 
     def repair(self) -> None:
         """What puts all rules back."""
@@ -46,10 +47,10 @@ def scene(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         serve(ground, [place.name for place in PLACES])
         give_routes(ground)
         assert modules.ok("topology_info")["drift"] == []
-        yield Scene(ground, modules, questions(loopback))
+        yield Scene(ground, modules, questions(loopback), backend)
 
 
-@pytest.mark.parametrize("condition", PLAIN, ids=str)
+@pytest.mark.parametrize("condition", [*PLAIN, *FOREIGN], ids=str)
 def test_who_reaches_what(scene: Scene, condition: Condition) -> None:
     wanted = list(scene.questions) if held(condition) else []
     with condition.on(scene.ground.host, scene.repair):
@@ -72,6 +73,19 @@ def test_explanations_foretell_the_answers(scene: Scene) -> None:
     assert not wrong, "\n".join(wrong)
 
 
+def without_loopback_guard(host: Host, backend: str) -> str:
+    """Delete the rule that keeps loopback addresses off the wire; returns the sentence of its repair."""
+    if backend == "nftables":
+        chain = ["ip", "bridgeport", "guard"]
+        saved = host.run(["nft", "-a", "list", "chain", *chain]).stdout
+        handle = next(line for line in saved.splitlines() if "127.0.0.0/8" in line).rsplit(" ", 1)[1]
+        host.run(["nft", "delete", "rule", *chain, "handle", handle])
+        return "Restore the changed rules of chain guard in table ip bridgeport."
+    assert "127.0.0.0/8" in host.run(["iptables", "-t", "mangle", "-S", "BRIDGEPORT", "1"]).stdout
+    host.run(["iptables", "-t", "mangle", "-D", "BRIDGEPORT", "1"])
+    return "Restore the changed rules of chain BRIDGEPORT in table mangle of iptables."
+
+
 def test_a_neighbours_martian_really_arrives(scene: Scene) -> None:
     """The guard of loopback addresses is what stops them: without it the port on 127.0.0.2 is open to the LAN.
 
@@ -81,13 +95,11 @@ def test_a_neighbours_martian_really_arrives(scene: Scene) -> None:
     elsewhere: dict[str, Any] = {"endpoint": "local", "ports": ["192.168.52.203:8999:80/udp"]}
     scene.modules.ok("port_publish", **elsewhere)
     assert not client.probe("udp", "127.0.0.2", 5000)
-    saved = host.run(["nft", "-a", "list", "chain", "ip", "bridgeport", "guard"]).stdout
-    handle = next(line for line in saved.splitlines() if "127.0.0.0/8" in line).rsplit(" ", 1)[1]
-    host.run(["nft", "delete", "rule", "ip", "bridgeport", "guard", "handle", handle])
+    repair = without_loopback_guard(host, scene.backend)
     try:
         assert client.probe("udp", "127.0.0.2", 5000).ok
     finally:
         mended = scene.modules.ok("bridge_network", name="docker0")
-    assert mended["actions"] == ["Restore the changed rules of chain guard in table ip bridgeport."]
+    assert mended["actions"] == [repair]
     scene.modules.ok("port_publish", **elsewhere, state="absent")
     assert not client.probe("udp", "127.0.0.2", 5000)

@@ -54,7 +54,6 @@ CASES: list[tuple[str, dict[str, Any], list[str]]] = [
         ["docker0", "10.7.0.0/24", "peer", "172.17.0.3"],
     ),
     ("bridge_network", {"name": "docker0", "state": "absent"}, ["docker0", "web"]),
-    ("bridge_network", {"name": "n", "backend": "iptables"}, ["iptables", "nftables"]),
     # Addresses
     (
         "veth_endpoint",
@@ -225,10 +224,10 @@ def test_a_corrupt_record(fresh: Callable[[str], Modules], text: str) -> None:
     assert "Adopt network docker0." in again["actions"] and not any("Create" in action for action in again["actions"])
 
 
-def without(modules: Modules, wrapper: list[str], environment: str) -> str:
+def without(modules: Modules, wrapper: list[str], environment: str, **options: str) -> str:
     """Run bridge_network in an environment that lacks something; returns the message."""
     command = [*wrapper, "env", environment, modules.interpreter.path, str(RUNNER), "bridge_network"]
-    done = modules.host.run(command, check=False, input=modules.arguments(False, name="docker0", mtu=1400))
+    done = modules.host.run(command, check=False, input=modules.arguments(False, name="docker0", mtu=1400, **options))
     result = json.loads(done.stdout)
     assert result["failed"] is True and "Traceback" not in result["msg"]
     return str(result["msg"])
@@ -272,6 +271,6 @@ def test_with_an_old_pyroute2(modules: Modules, tmp_path: Path) -> None:
 def test_without_nftables(modules: Modules) -> None:
     hide = 'for file in /usr/lib/*/libnftables.so.1; do mount --bind /dev/null $file; done; exec "$@"'
     hidden = ["unshare", "--mount", "sh", "-c", hide, "-"]
-    message = without(modules, hidden, f"PYTHONPATH={modules.interpreter.python_path}")
+    message = without(modules, hidden, f"PYTHONPATH={modules.interpreter.python_path}", backend="nftables")
     assert "libnftables.so.1" in message
     assert "Install the package nftables, version 1.0 or newer." in message

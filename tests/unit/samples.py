@@ -10,9 +10,9 @@ import typing as t
 from ipaddress import ip_interface, ip_network
 
 import pytest
+from ansible_collections.bridgeport.net.plugins.module_utils._backends import rendered
 from ansible_collections.bridgeport.net.plugins.module_utils._errors import BridgeportError, InputError
 from ansible_collections.bridgeport.net.plugins.module_utils._facts import StaticFacts
-from ansible_collections.bridgeport.net.plugins.module_utils._nft_render import tables_of
 from ansible_collections.bridgeport.net.plugins.module_utils._state import (
     FileState,
     Inside,
@@ -111,7 +111,7 @@ def observed(topology: Topology) -> Observed:
     files: dict[str, FileState] = {
         path: state for path, (_owner, state) in files_of(topology, topology.networks, topology.endpoints).items()
     }
-    tables = tables_of(topology)
+    tables = {"nftables": rendered("nftables", topology)}
     return Observed(links, addresses, namespaces, sysctls, files, tables)
 
 

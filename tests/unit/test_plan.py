@@ -37,7 +37,7 @@ FULL = decided([LAN, DUAL], [WEB, BOTH], [{"endpoint": "web", "ports": ["80:5000
 
 
 def plan(before: Topology, after: Topology, seen: Observed) -> list[Change]:
-    return make_plan(before, after, seen, scope_of(before, after, (), (), True))
+    return make_plan(before, after, seen, scope_of(before, after, (), (), True), "nftables", "nftables")
 
 
 def kinds(changes: t.Iterable[Change]) -> list[type[Change]]:
@@ -311,7 +311,7 @@ def test_removed_objects_are_in_scope() -> None:
 
 
 def test_drift_outside_the_scope_is_left_to_another_run_but_rules_are_always_mended() -> None:
-    changes = make_plan(FULL, FULL, EMPTY_HOST, Scope(frozenset(), frozenset()))
+    changes = make_plan(FULL, FULL, EMPTY_HOST, Scope(frozenset(), frozenset()), "nftables", "nftables")
     assert kinds(changes) == [ChangeRules, SetSysctl, SetSysctl]
 
 
@@ -326,7 +326,7 @@ def test_udp_flows_of_ports_that_lead_elsewhere_are_forgotten() -> None:
         (decided([LAN], endpoints), before, [(4, "", 53), (4, "192.0.2.1", 54)]),
         (before, decided([LAN], endpoints), [(4, "", 53), (4, "192.0.2.1", 54)]),
     ):
-        changes = make_plan(old, new, observed(old), scope_of(old, new, [], [], False))
+        changes = make_plan(old, new, observed(old), scope_of(old, new, [], [], False), "nftables", "nftables")
         found = [flow for change in changes if isinstance(change, ForgetFlows) for flow in change.flows]
         assert [flow[:3] for flow in found] == flows
         assert {flow[3:] for flow in found} <= {("udp", None)}
@@ -355,6 +355,8 @@ def test_flows_of_sources_that_may_no_longer_connect_are_forgotten() -> None:
             ],
         ),
     ):
-        changes = make_plan(before, after, observed(before), scope_of(before, after, [], [], False))
+        changes = make_plan(
+            before, after, observed(before), scope_of(before, after, [], [], False), "nftables", "nftables"
+        )
         found = [flow for change in changes if isinstance(change, ForgetFlows) for flow in change.flows]
         assert sorted(tuple(flow) for flow in found) == sorted(flows)

@@ -26,10 +26,11 @@ TOPOLOGY = decided(
     [DUAL], [{**BOTH, "sysctls": {"net.core.somaxconn": 4096}}], [{"endpoint": "both", "ports": ["80:80"]}]
 )
 HOST = observed(TOPOLOGY)
+TABLES = HOST.tables["nftables"]
 
 
 def plan(seen: Observed, after: Topology = TOPOLOGY, before: Topology = TOPOLOGY) -> list[Change]:
-    return make_plan(before, after, seen, scope_of(before, after, (), (), True))
+    return make_plan(before, after, seen, scope_of(before, after, (), (), True), "nftables", "nftables")
 
 
 def sentences(seen: Observed, after: Topology = TOPOLOGY, before: Topology = TOPOLOGY) -> list[str]:
@@ -47,6 +48,10 @@ def with_inside(**changes: t.Any) -> Observed:
 def with_inner_link(name: str, **changes: t.Any) -> Observed:
     links = HOST.namespaces["both"].links
     return with_inside(links={**links, name: replace(links[name], **changes)})
+
+
+def holding(tables: t.Mapping[int, Table]) -> Observed:
+    return replace(HOST, tables={"nftables": tables})
 
 
 def without(mapping: t.Mapping[Key, t.Any], *keys: Key) -> dict[Key, t.Any]:
@@ -126,7 +131,7 @@ OTHER_BRIDGE = replace(
             replace(HOST, files={**HOST.files, "/etc/netns/both/hosts": FileState("/var/lib/bridgeport/hosts/dual0")}),
             "Change file /etc/netns/both/hosts.",
         ),
-        (replace(HOST, tables=without(HOST.tables, 4)), "Restore the missing table ip bridgeport."),
+        (holding(without(TABLES, 4)), "Restore the missing table ip bridgeport."),
     ],
 )
 def test_one_thing_that_drifted_is_one_change(seen: Observed, sentence: str) -> None:
@@ -137,15 +142,15 @@ def test_one_thing_that_drifted_is_one_change(seen: Observed, sentence: str) -> 
 
 
 def test_flushed_ruleset_is_restored_in_both_families() -> None:
-    assert sentences(replace(HOST, tables={})) == [
+    assert sentences(holding({})) == [
         "Restore the missing table ip bridgeport. Restore the missing table ip6 bridgeport. "
         "Restore the missing table bridge bridgeport."
     ]
 
 
 def test_element_removed_by_hand_is_told_and_put_back() -> None:
-    elements = {**HOST.tables[4].elements, "published": {}}
-    (rules,) = plan(replace(HOST, tables={**HOST.tables, 4: replace(HOST.tables[4], elements=elements)}))
+    elements = {**TABLES[4].elements, "published": {}}
+    (rules,) = plan(holding({**TABLES, 4: replace(TABLES[4], elements=elements)}))
     assert isinstance(rules, ChangeRules)
     assert rules.drifted == ("Restore 1 element of published in table ip bridgeport, missing or changed.",)
     assert rules.after[4].elements["published"] == {("tcp", 80): Element(("tcp", 80), ("10.0.1.2", 80), "both")}
@@ -153,7 +158,7 @@ def test_element_removed_by_hand_is_told_and_put_back() -> None:
 
 def test_table_of_a_lost_record_is_removed() -> None:
     nothing = Topology()
-    seen = Observed(tables={4: HOST.tables[4], 6: Table(6)})
+    seen = Observed(tables={"nftables": {4: TABLES[4], 6: Table(6)}})
     assert sentences(seen, nothing, nothing) == ["Remove the table ip bridgeport, which nothing asks for."]
 
 
@@ -212,7 +217,7 @@ def test_missing_bridge_is_made_and_its_endpoints_are_joined_again() -> None:
     )
     # As at boot, as bridge_network asks and as veth_endpoint does.
     for scope in (scope_of(TOPOLOGY, TOPOLOGY, networks, endpoints, full) for networks, endpoints, full in SCOPES):
-        assert [change.sentence for change in make_plan(TOPOLOGY, TOPOLOGY, seen, scope)] == [
+        assert [change.sentence for change in make_plan(TOPOLOGY, TOPOLOGY, seen, scope, "nftables", "nftables")] == [
             "Create bridge dual0 with 10.0.1.1/24, fd00:1::1/64, MTU 1500.",
             "Set master of interface bp-both from nothing to dual0.",
             "Set hairpin of interface bp-both from False to True.",
@@ -330,7 +335,11 @@ def test_rejoined_ports_get_their_settings_again() -> None:
     for before in (topology, Topology()):
         for networks, endpoints in ((["dual0"], []), ([], ["both"])):
             scope = scope_of(topology, topology, networks, endpoints, False)
-            ports = [c for c in make_plan(before, topology, seen, scope) if c.subject[0] == "endpoints"]
+            ports = [
+                c
+                for c in make_plan(before, topology, seen, scope, "nftables", "nftables")
+                if c.subject[0] == "endpoints"
+            ]
             told = [change.sentence for change in ports if "bp-" in change.sentence]
             assert told == [
                 sentence

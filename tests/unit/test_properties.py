@@ -308,7 +308,7 @@ def test_only_published_ports_are_opened(topology: Topology) -> None:
 @given(topologies())
 def test_host_that_matches_needs_no_change(topology: Topology) -> None:
     scope = scope_of(topology, topology, (), (), True)
-    changes = make_plan(topology, topology, observed(topology), scope)
+    changes = make_plan(topology, topology, observed(topology), scope, "nftables", "nftables")
     assert changes == []
     assert actions_of(topology, topology, changes) == []
     assert diff_of(topology, topology, changes) == {"before": {}, "after": {}}
@@ -321,7 +321,7 @@ def test_any_change_begins_with_rules_and_ends_with_deletions(before: Topology, 
     if stay != survivors:
         # An endpoint does not move between networks: no request leads there.
         return
-    changes = make_plan(before, after, observed(before), scope_of(before, after, (), (), False))
+    changes = make_plan(before, after, observed(before), scope_of(before, after, (), (), False), "nftables", "nftables")
     kinds = [type(change) for change in changes]
     assert ChangeRules not in kinds[1:]
     deletions = [kind in (DeleteEndpoint, DeleteBridge) for kind in kinds]

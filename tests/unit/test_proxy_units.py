@@ -123,7 +123,7 @@ def test_what_no_proxy_serves_is_refused() -> None:
 
 def changes(before: Topology, after: Topology, there: Proxies) -> list[str]:
     """The actions between two topologies on a host that holds the first of them, but for its proxies."""
-    plan = make_plan(before, after, replace(observed(before), proxies=there), NOTHING)
+    plan = make_plan(before, after, replace(observed(before), proxies=there), NOTHING, "nftables", "nftables")
     assert [type(change) for change in plan if not isinstance(change, ChangeRules)] in ([], [ChangeProxies])
     return [sentence for sentence in actions_of(before, after, plan) if "proxy" in sentence]
 

@@ -32,7 +32,7 @@ EMPTY_HOST = Observed(sysctls={"net.ipv4.ip_forward": "1", "net.ipv6.conf.all.fo
 
 def plan(before: Topology, after: Topology, seen: Observed | None = None) -> list[Change]:
     scope = scope_of(before, after, (), (), True)
-    return make_plan(before, after, observed(before) if seen is None else seen, scope)
+    return make_plan(before, after, observed(before) if seen is None else seen, scope, "nftables", "nftables")
 
 
 def actions(before: Topology, after: Topology, seen: Observed | None = None) -> list[str]:
@@ -292,7 +292,9 @@ def test_diff_of_masquerade_and_sysctl() -> None:
 
 
 def test_diff_of_drift() -> None:
-    found = diff(HOST, HOST, replace(observed(HOST), tables={**observed(HOST).tables, 4: Table(4)}))
+    found = diff(
+        HOST, HOST, replace(observed(HOST), tables={"nftables": {**observed(HOST).tables["nftables"], 4: Table(4)}})
+    )
     sentence = "Restore the missing table ip bridgeport."
     assert found == {
         "before": {"rules": {"bridgeport": {sentence: "drifted"}}},

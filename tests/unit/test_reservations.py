@@ -58,7 +58,14 @@ def test_routed_network_takes_no_port_of_the_host() -> None:
 
 
 def actions(before: Topology, after: Topology, there: frozenset[str] | None) -> list[str]:
-    plan = make_plan(before, after, replace(observed(before), reserved=there), Scope(frozenset(), frozenset()))
+    plan = make_plan(
+        before,
+        after,
+        replace(observed(before), reserved=there),
+        Scope(frozenset(), frozenset()),
+        "nftables",
+        "nftables",
+    )
     return [sentence for sentence in actions_of(before, after, plan) if "Reserve" in sentence or "Release" in sentence]
 
 
@@ -71,7 +78,14 @@ def test_plan_reserves_what_is_missing_and_releases_what_is_over() -> None:
     ]
     assert actions(before, before, frozenset()) == ["Reserve host ports *:80/tcp, *:81/tcp."]
     assert actions(before, HOST, reserved_of(before)) == ["Release host ports *:80/tcp, *:81/tcp."]
-    plan = make_plan(HOST, before, replace(observed(HOST), reserved=frozenset()), Scope(frozenset(), frozenset()))
+    plan = make_plan(
+        HOST,
+        before,
+        replace(observed(HOST), reserved=frozenset()),
+        Scope(frozenset(), frozenset()),
+        "nftables",
+        "nftables",
+    )
     assert diff_of(HOST, before, plan)["after"]["reservations"] == {
         "bridgeport": {"*:80/tcp": "reserved", "*:81/tcp": "reserved"}
     }

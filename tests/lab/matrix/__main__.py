@@ -20,7 +20,7 @@ from matrix.docker import Docker
 from matrix.rows import kernel_has_sctp, questions
 from matrix.tables import LETTERS, Dockers, Ours, matrix_a, matrix_b, wrong
 from matrix.topology import PLACES
-from support import CLIENT, HOST
+from support import BACKENDS, CLIENT, HOST
 
 LEGEND = """
 Who asks: E the outside client, H the host, an endpoint by its name (peer shares a network with web, other does not).
@@ -38,7 +38,7 @@ there is none here; source, its service sees another address.
 def main() -> int:
     """Run everything the command line asks for."""
     parser = argparse.ArgumentParser(prog="matrix", description="Who reaches what, in full.")
-    parser.add_argument("--backend", choices=ours.BACKENDS, default="nftables")
+    parser.add_argument("--backend", choices=BACKENDS, default="nftables")
     parser.add_argument("--loopback", choices=("nat", "proxy"), nargs="+", default=["nat", "proxy"])
     parser.add_argument("--docker", type=Path, help="where Debian's Docker was unpacked; without it, no such columns")
     arguments = parser.parse_args()

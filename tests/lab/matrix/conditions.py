@@ -66,7 +66,7 @@ FOREIGN = [Condition(bridge_nf, forward) for forward, bridge_nf in product(("DRO
 
 
 # Whether what another firewall drops by its policy still gets to our endpoints.
-FORWARD_DROP_HELD = False
+FORWARD_DROP_HELD = True
 
 
 def held(condition: Condition) -> bool:

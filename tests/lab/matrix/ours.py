@@ -17,9 +17,7 @@ from hostlab.machine import boot
 from matrix.asking import Ground
 from matrix.rows import PROTOCOLS
 from matrix.topology import NETWORKS, PLACES, PUBLISHED, Place, Port
-from support import CLIENT, HOST, ROOT, Modules, interpreters
-
-BACKENDS = ("nftables", "iptables-nft", "iptables-legacy")
+from support import CLIENT, HOST, ROOT, Modules, choose_backend, interpreters
 
 
 def machines(lab: Lab, scratch: Path, loopback: str) -> tuple[Ground, Modules]:
@@ -39,15 +37,11 @@ def machines(lab: Lab, scratch: Path, loopback: str) -> tuple[Ground, Modules]:
 def make(modules: Modules, backend: str = "nftables", loopback: str = "nat") -> None:
     """Make networks, endpoints and publishes.
 
-    backend: one of BACKENDS. loopback: nat or proxy, for the publishes that do not say otherwise.
+    backend: one of support.BACKENDS. loopback: nat or proxy, for the publishes that do not say otherwise.
     """
-    if backend != "nftables":
-        for command in ("iptables", "ip6tables"):
-            path = f"/usr/sbin/{command}-{backend.partition('-')[2]}"
-            modules.host.run(["update-alternatives", "--set", command, path])
     modules.ok(
         "bridge_network",
-        backend=backend.partition("-")[0],
+        **choose_backend(modules.host, backend),
         networks=[
             {"name": net.name, "subnets": [net.subnet(version) for version in net.versions], **net.options}
             for net in NETWORKS

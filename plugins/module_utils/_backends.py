@@ -1,0 +1,105 @@
+# Copyright (c) 2026, bridgeport.net contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This file is PRIVATE to the bridgeport.net collection: it may change or go without notice.
+
+"""Who can carry the rules: what each backend makes of them, and how two of its states compare. Pure.
+
+A backend is known by its full name: ``nftables``, ``iptables-nft`` or ``iptables-legacy``. The last two share one shape
+of the rules and differ in the part of the kernel that holds them, so a host may have rules in both.
+"""
+
+from __future__ import annotations
+
+import typing as t
+
+from . import _ipt_render, _ipt_table, _nft_render, _nft_table
+from ._errors import StateError
+from ._ruleset import FamilyRules, rules_of
+from ._topology import Topology
+
+__all__ = ("BACKENDS", "NFTABLES", "Backend", "Tables", "check_names", "rendered", "wanted_tables")
+
+# The state of one backend in one IP version: a Table of nftables, or Tables of iptables.
+Tables = t.Any
+
+
+class Backend(t.NamedTuple):
+    """One shape of the rules.
+
+    :ivar render: the states that carry the rules of a topology, by IP version; in nftables one for the bridges too.
+    :ivar same: whether the first state is already the second.
+    :ivar drift: sentences on how the first state differs from the second, which it should be.
+    :ivar accepts: what lets packets pass where it is another backend that carries the rules; None where nothing can.
+    :ivar foreign: words for what somebody else has put under a name of ours, or "".
+    """
+
+    render: t.Callable[[Topology], t.Dict[int, Tables]]
+    same: t.Callable[[Tables, Tables], bool]
+    drift: t.Callable[[Tables, Tables], t.Iterator[str]]
+    foreign: t.Callable[[Tables], str]
+    accepts: t.Callable[[FamilyRules, Tables], Tables] | None = None
+
+
+def _iptables_of(topology: Topology) -> dict[int, Tables]:
+    return {version: _ipt_render.render_tables(rules) for version, rules in rules_of(topology).items()}
+
+
+def _nothing_foreign(_tables: Tables) -> str:
+    """The nftables of our name are ours whole."""
+    return ""
+
+
+_NFTABLES = Backend(_nft_render.tables_of, _nft_table.same, _nft_table.drift, _nothing_foreign)
+_IPTABLES = Backend(_iptables_of, _ipt_table.same, _ipt_table.drift, _ipt_table.foreign, _ipt_render.render_accepts)
+
+NFTABLES = "nftables"
+
+BACKENDS: t.Mapping[str, Backend] = {
+    NFTABLES: _NFTABLES,
+    "iptables-nft": _IPTABLES,
+    "iptables-legacy": _IPTABLES,
+}
+
+
+def rendered(backend: str, topology: Topology) -> dict[int, Tables]:
+    """The states of a backend, by IP version, that carry a topology."""
+    return BACKENDS[backend].render(topology)
+
+
+def wanted_tables(
+    name: str, backend: str, topology: Topology, there: t.Mapping[int, Tables]
+) -> tuple[dict[int, Tables], tuple[str, ...]]:
+    """What a backend is to hold of a topology, and sentences on what of it is for the sake of other firewalls.
+
+    :param backend: the one that carries the rules. In iptables, another one may need to let their packets pass.
+    :param there: what it holds now, ours and what others do to forwarded packets.
+    """
+    if name == backend:
+        return rendered(name, topology), ()
+    accepts = BACKENDS[name].accepts
+    if accepts is None:
+        # Only nftables can look at frames on a bridge, whoever sees to the rest.
+        link = rendered(name, topology if backend else Topology())[_nft_table.LINK]
+        return {**rendered(name, Topology()), _nft_table.LINK: link}, ()
+    rules = rules_of(topology)
+    wanted = {version: accepts(rules[version], tables) for version, tables in there.items()}
+    return wanted, tuple(words for tables in wanted.values() for words in _ipt_table.accept_words(name, tables))
+
+
+def check_names(backend: str, there: t.Mapping[int, Tables], wanted: t.Mapping[int, Tables]) -> bool:
+    """Whether what bears our names is ours, on a host that is not known to have rules of ours.
+
+    :raises StateError: somebody else made it, and something is wanted there.
+    """
+    for version in sorted(there):
+        words = BACKENDS[backend].foreign(there[version])
+        if words and BACKENDS[backend].same(wanted[version], rendered(backend, Topology())[version]):
+            return False
+        if words:
+            raise StateError(
+                "Cannot write the firewall rules by %s: %s and was not made by this collection. "
+                "It was left alone; remove it or rename it." % (backend, words)
+            )
+    return True

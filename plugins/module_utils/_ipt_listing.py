@@ -1,0 +1,118 @@
+# Copyright (c) 2026, bridgeport.net contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This file is PRIVATE to the bridgeport.net collection: it may change or go without notice.
+
+"""Reading what ``iptables-save`` prints. Pure."""
+
+from __future__ import annotations
+
+import re
+import typing as t
+
+from ._ipt_table import Place, Rule, Tables, is_our_chain
+
+__all__ = ("parse_save",)
+
+# Where Docker looks for the rules of others before it applies its own.
+_DOCKER_CHAIN = "DOCKER-USER"
+_WORD = re.compile(r'"((?:[^"\\]|\\.)*)"|(\S+)')
+_ESCAPED = re.compile(r"\\(.)")
+
+
+def parse_save(version: int, text: str) -> Tables:
+    """Read what is ours in the output of ``iptables-save`` or ``ip6tables-save``."""
+    chains: dict[Place, list[Rule]] = {}
+    hooks: dict[Place, list[Rule]] = {}
+    forward = _Forward()
+    table, used_by_others = "", False
+    for line in text.splitlines():
+        if line.startswith("*"):
+            table = line[1:].strip()
+        elif line.startswith(":"):
+            chain, policy = line[1:].split(" ", 2)[:2]
+            if is_our_chain(chain):
+                chains[table, chain] = []
+            elif table == "filter":
+                forward.chain(chain, policy)
+        elif line.startswith("-A "):
+            chain, _space, words = line[3:].partition(" ")
+            if is_our_chain(chain):
+                chains[table, chain].append(_words(words))
+            elif is_our_chain(_target(words)):
+                hooks.setdefault((table, chain), []).append(_words(words))
+            else:
+                used_by_others = True
+                if table == "filter":
+                    forward.rule(chain, words)
+    return Tables(
+        version,
+        {place: tuple(rules) for place, rules in chains.items()},
+        {place: tuple(rules) for place, rules in hooks.items()},
+        forward.closed(),
+        forward.has_docker,
+        used_by_others,
+    )
+
+
+class _Forward:
+    """What others have in the table filter, as far as it stops packets that no rule of theirs accepts."""
+
+    def __init__(self) -> None:
+        self._policy = "ACCEPT"
+        self._ends: dict[str, list[str]] = {}
+        self.has_docker = False
+
+    def chain(self, name: str, policy: str) -> None:
+        self._ends[name] = []
+        self.has_docker = self.has_docker or name == _DOCKER_CHAIN
+        if name == "FORWARD":
+            self._policy = policy
+
+    def rule(self, chain: str, words: str) -> None:
+        """Note where a rule leads that every packet matches."""
+        if words.startswith(("-j ", "-g ")):
+            self._ends[chain].append(words.split(" ", 2)[1])
+
+    def closed(self) -> str:
+        """Why the packets that nothing accepts are dropped, "" if they pass."""
+        verdict = self._verdict("FORWARD", frozenset())
+        if verdict in ("DROP", "REJECT"):
+            return "a rule of it ends in %s" % verdict
+        return "its policy is %s" % self._policy if not verdict and self._policy != "ACCEPT" else ""
+
+    def _verdict(self, chain: str, seen: frozenset[str]) -> str:
+        """The verdict of a chain on a packet that meets only the rules that every packet matches, "" for none."""
+        if chain in seen:
+            return ""
+        for target in self._ends.get(chain, ()):
+            if target in ("ACCEPT", "DROP", "REJECT"):
+                return target
+            if target == "RETURN":
+                return ""
+            verdict = self._verdict(target, seen | {chain})
+            if verdict:
+                return verdict
+        return ""
+
+
+def _target(words: str) -> str:
+    for option in ("-j ", "-g "):
+        _before, found, name = words.rpartition(option)
+        if found:
+            return name.partition(" ")[0]
+    return ""
+
+
+def _words(text: str) -> Rule:
+    """The words of a rule, without their quotes."""
+    # Most have a quoted comment of one word, and there may be many.
+    if "\\" not in text and not any(" " in part for part in text.split('"')[1::2]):
+        return tuple(text.replace('"', "").split())
+    return tuple(_plain(match) for match in _WORD.finditer(text))
+
+
+def _plain(match: t.Match[str]) -> str:
+    quoted, bare = match.groups()
+    return bare if quoted is None else _ESCAPED.sub(r"\1", quoted)

@@ -1,0 +1,208 @@
+# Copyright (c) 2026, bridgeport.net contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This file is PRIVATE to the bridgeport.net collection: it may change or go without notice.
+
+"""The iptables shape of the rules: Docker's classic picture under our own names. Pure.
+
+* ``nat``: PREROUTING and OUTPUT lead to ``BRIDGEPORT``, which holds the publishes; POSTROUTING to ``BRIDGEPORT-POST``.
+* ``filter``: FORWARD leads to the administrator's ``BRIDGEPORT-USER``, and to ``BRIDGEPORT`` and there to one chain for
+  each network, ``BRIDGEPORT/NAME``.
+* ``mangle``: PREROUTING leads to the guard. It is there and not in ``raw``, as Docker has it, because only behind
+  connection tracking is it known which packets are answers.
+"""
+
+from __future__ import annotations
+
+import typing as t
+from dataclasses import replace
+
+from ._ipt_table import CHAIN, COMMENT, USER_CHAIN, Place, Rule, Tables
+from ._ipt_tree import Spot, plant
+from ._model import parse_address
+from ._ruleset import FamilyRules, NetworkRules, SourceRule, Translation
+
+__all__ = ("render_accepts", "render_tables")
+
+_POST = CHAIN + "-POST"
+_LOOPBACK = {4: "127.0.0.0/8", 6: "::1/128"}
+_MULTICAST = {4: "224.0.0.0/4", 6: "ff00::/8"}
+_PING = {4: "icmp", 6: "ipv6-icmp"}
+_HOST = "host"
+_ANSWERS = "-m conntrack --ctstate RELATED,ESTABLISHED"
+
+Chains = t.Dict[Place, t.List[Rule]]
+
+
+def render_tables(rules: FamilyRules) -> Tables:
+    """The chains that carry the rules of one IP version."""
+    chains: Chains = {}
+    hooks: Chains = {}
+    if rules.networks:
+        chains.update(_guard(rules))
+        chains.update(_filter(rules))
+        chains.update(_publish(rules))
+        hooks["mangle", "PREROUTING"] = [_rule("", _HOST, CHAIN)]
+        hooks["filter", "FORWARD"] = [_rule("", _HOST, USER_CHAIN), _rule("", _HOST, CHAIN)]
+        local = "-m addrtype --dst-type LOCAL"
+        # The kernel cannot translate the loopback address of IPv6.
+        output = "! -d %s %s" % (_LOOPBACK[6], local) if rules.version == 6 else local
+        hooks["nat", "PREROUTING"] = [_rule(local, _HOST, CHAIN)]
+        hooks["nat", "OUTPUT"] = [_rule(output, _HOST, CHAIN)]
+    if rules.networks or rules.sources:
+        chains["nat", _POST] = [*_returns(rules), *_sources(rules)]
+        hooks["nat", "POSTROUTING"] = [_rule("", _HOST, _POST)]
+    return Tables(
+        rules.version,
+        {place: tuple(lines) for place, lines in chains.items()},
+        {place: tuple(lines) for place, lines in hooks.items()},
+    )
+
+
+def render_accepts(rules: FamilyRules, there: Tables) -> Tables:
+    """What lets the networks' packets pass a FORWARD that drops what it does not know, where another backend decides.
+
+    :param there: what is there now, of ours and of others. Where nothing is dropped, nothing is wanted; but what is
+        there already stays, since a firewall that is being restarted drops nothing for a moment.
+    """
+    wanted = replace(there, chains={}, hooks={})
+    standing = bool(there.hooks) and there.chains.keys() == {("filter", CHAIN)}
+    if not rules.networks or not (there.closed or standing):
+        return wanted
+    lines = [rule for network in rules.networks for rule in _accepts(network)]
+    # Docker's own chains come first on its hosts, and again after each of its restarts.
+    place = ("filter", "DOCKER-USER" if there.has_docker else "FORWARD")
+    return replace(wanted, chains={("filter", CHAIN): tuple(lines)}, hooks={place: (_rule("", _HOST, CHAIN),)})
+
+
+def _accepts(network: NetworkRules) -> t.Iterator[Rule]:
+    """The least that a network needs; what of it may come in is decided by the rules proper."""
+    if network.sealed:
+        # Even its own frames come by here, where bridges are filtered as routers are.
+        yield _rule(f"-i {network.bridge} -o {network.bridge}", network.bridge, "ACCEPT")
+        return
+    yield _rule("-i %s" % network.bridge, network.bridge, "ACCEPT")
+    if not network.guarded:
+        yield _rule("-o %s" % network.bridge, network.bridge, "ACCEPT")
+        return
+    states = "-m conntrack --ctstate RELATED,ESTABLISHED,DNAT"
+    yield _rule("-o %s %s" % (network.bridge, states), network.bridge, "ACCEPT")
+    for interface in network.trusted:
+        yield _rule("-i %s -o %s" % (interface, network.bridge), network.bridge, "ACCEPT")
+
+
+def _rule(match: str, owner: str, target: str) -> Rule:
+    return tuple(("%s -m comment --comment %s%s -j %s" % (match, COMMENT, owner, target)).split())
+
+
+def _network_chain(network: NetworkRules) -> str:
+    # No interface name has a slash in it, so it is never the name of another chain.
+    return "%s/%s" % (CHAIN, network.bridge)
+
+
+def _guard(rules: FamilyRules) -> Chains:
+    lines = []
+    if rules.version == 4:
+        lines.append(_rule("-d %s ! -i lo" % _LOOPBACK[4], _HOST, "DROP"))
+    lines.append(_rule(_ANSWERS, _HOST, "RETURN"))
+    lines.append(_rule("-m addrtype --dst-type LOCAL", _HOST, "RETURN"))
+    for network in rules.networks:
+        if network.guarded:
+            for subnet in network.subnets:
+                for interface in network.trusted:
+                    lines.append(_rule("-d %s -i %s" % (subnet, interface), network.bridge, "RETURN"))
+                lines.append(_rule("-d %s ! -i %s" % (subnet, network.bridge), network.bridge, "DROP"))
+    return {("mangle", CHAIN): lines}
+
+
+def _filter(rules: FamilyRules) -> Chains:
+    first: list[Rule] = []
+    chains: Chains = {("filter", USER_CHAIN): [], ("filter", CHAIN): first}
+    for network in rules.networks:
+        if network.sealed:
+            first.append(_rule(f"-i {network.bridge} ! -o {network.bridge}", network.bridge, "DROP"))
+    for network in rules.networks:
+        first.append(_rule("-o %s" % network.bridge, network.bridge, _network_chain(network)))
+        chains.update(_inbound(rules, network))
+    # Behind all of ours, so that no network is a way into another.
+    for network in rules.networks:
+        if not network.sealed:
+            first.append(_rule(f"-i {network.bridge} ! -o {network.bridge}", network.bridge, "ACCEPT"))
+    return chains
+
+
+def _inbound(rules: FamilyRules, network: NetworkRules) -> Chains:
+    """What may come in to a bridge from the forward path."""
+    lines = [_rule(_ANSWERS, network.bridge, "ACCEPT")]
+    below: dict[str, list[Rule]] = {}
+    if network.icc:
+        lines.append(_rule("-i %s" % network.bridge, network.bridge, "ACCEPT"))
+    if not network.sealed:
+        ports, below = plant(list(_open_ports(rules, network)), rules.version, network.bridge)
+        lines += ports
+        if network.pings:
+            lines.append(_rule("-p %s" % _PING[rules.version], network.bridge, "ACCEPT"))
+    lines.append(_rule("", network.bridge, "DROP"))
+    return {("filter", _network_chain(network)): lines, **{("filter", name): rest for name, rest in below.items()}}
+
+
+def _open_ports(rules: FamilyRules, network: NetworkRules) -> t.Iterator[Spot]:
+    length = 32 if rules.version == 4 else 128
+    for port in rules.open_ports:
+        address = parse_address(port.address, "address of an endpoint")
+        if any(address in subnet for subnet in network.subnets):
+            match = f"-d {address}/{length} -p {port.protocol} -m {port.protocol} --dport {port.port}"
+            yield Spot(int(address), port.protocol, port.port, _rule(match, network.bridge, "ACCEPT"))
+
+
+def _publish(rules: FamilyRules) -> Chains:
+    # One host address goes before every host address.
+    ordered = sorted(rules.translations, key=lambda item: not item.host_address)
+    spots = [Spot(0, item.protocol, item.host_port, _translation(rules, item)) for item in ordered]
+    lines, below = plant(spots, 0, _HOST)
+    if rules.version == 6:
+        # A link-local client cannot be answered from elsewhere.
+        lines.insert(0, _rule("-s fe80::/10", _HOST, "RETURN"))
+    return {("nat", CHAIN): lines, **{("nat", name): rest for name, rest in below.items()}}
+
+
+def _translation(rules: FamilyRules, item: Translation) -> Rule:
+    match = f"-p {item.protocol} -m {item.protocol} --dport {item.host_port}"
+    target = "DNAT --to-destination "
+    if rules.version == 6:
+        target += "[%s]:%d" % (item.to_address, item.to_port)
+        if item.host_address:
+            match = "-d %s/128 %s" % (item.host_address, match)
+        return _rule(match, item.owner, target)
+    target += "%s:%d" % (item.to_address, item.to_port)
+    if item.host_address:
+        match = "-d %s/32 %s" % (item.host_address, match)
+    elif (item.protocol, item.host_port) in rules.silent_loopback:
+        match = "! -d %s %s" % (_LOOPBACK[4], match)
+    return _rule(match, item.owner, target)
+
+
+def _returns(rules: FamilyRules) -> t.Iterator[Rule]:
+    """A translated connection whose answer would otherwise not pass this host again must seem to come from it."""
+    translated = "-m conntrack --ctstate DNAT"
+    for network in rules.networks:
+        for subnet in network.subnets:
+            yield _rule("-s %s -o %s %s" % (subnet, network.bridge, translated), network.bridge, "MASQUERADE")
+        yield _rule(
+            "-o %s -m addrtype --src-type LOCAL %s" % (network.bridge, translated), network.bridge, "MASQUERADE"
+        )
+
+
+def _sources(rules: FamilyRules) -> t.Iterator[Rule]:
+    if rules.sources:
+        yield _rule("-o lo", _HOST, "RETURN")
+    for rule in rules.sources:
+        match = "-s %s ! -d %s" % (rule.subnet, _MULTICAST[rules.version])
+        if rule.except_out:
+            match += " ! -o %s" % rule.except_out
+        yield _rule(match, rule.owner, _source_target(rule))
+
+
+def _source_target(rule: SourceRule) -> str:
+    return "MASQUERADE" if rule.to_source is None else "SNAT --to-source %s" % rule.to_source

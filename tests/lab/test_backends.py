@@ -1,0 +1,189 @@
+# Copyright (c) 2026, bridgeport.net contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Which backend a host gets, what it is told if none works, and the way from one to another under traffic."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from hostlab import Host, Lab, echo_command
+from support import BACKENDS, RUNNER, Interpreter, Modules, choose_backend
+
+NETWORK: dict[str, Any] = {"name": "docker0", "subnets": ["172.17.0.0/16", "fd00:17::/64"]}
+# Each move from one backend to another, once.
+MOVES = ["iptables-nft", "iptables-legacy", "nftables", "iptables-legacy", "iptables-nft", "nftables"]
+
+# Connects to the published port and to the endpoint itself, over and over; each line is a moment that must not be.
+PROBE = """
+import socket, sys
+def connects(address, port, timeout):
+    try:
+        with socket.create_connection((address, port), timeout) as connection:
+            connection.sendall(b"x\\n")
+            return bool(connection.recv(100))
+    except OSError:
+        return False
+count = 0
+print("ready", flush=True)
+while True:
+    if not connects("192.168.52.203", 80, 2.0):
+        print("closed", flush=True)
+    if connects("192.168.52.203", 81, 0.2) or connects("172.17.0.2", 5000, 0.05):
+        print("open", flush=True)
+    count += 1
+    if count % 10 == 0:
+        print("tenth", flush=True)
+"""
+
+
+def traces(host: Host) -> dict[str, bool]:
+    """Which backends hold anything of ours. Frames on a bridge are beyond iptables, and stay with nftables."""
+    programs = {
+        "nftables": ["sh", "-c", "nft list tables | grep -v bridge.bridgeport || true"],
+        "iptables-nft": ["sh", "-c", "iptables-nft-save; ip6tables-nft-save"],
+        "iptables-legacy": ["sh", "-c", "iptables-legacy-save; ip6tables-legacy-save"],
+    }
+    return {name: "bridgeport" in host.run(command).stdout.lower() for name, command in programs.items()}
+
+
+def test_moving_closes_nothing_and_opens_nothing(lab: Lab, host: Host, client: Host, modules: Modules) -> None:
+    modules.ok("bridge_network", **NETWORK)
+    modules.ok("masquerade", network="docker0")
+    modules.ok("veth_endpoint", network="docker0", name="web")
+    modules.ok("port_publish", endpoint="web", ports=["80:5000"])
+    host.start(echo_command("web", ["0.0.0.0:5000"]), netns="web", ready="ready")
+    client.run(["ip", "route", "add", "172.17.0.0/16", "via", "192.168.52.203"])
+    had = "nftables"
+    for backend in MOVES:
+        probe = client.start(["python3", "-I", "-S", "-c", PROBE], ready="tenth")
+        options = {**choose_backend(host, backend), "name": "docker0"}
+        predicted = modules.ok("bridge_network", check=True, **options)
+        assert traces(host) == {name: name == had for name in BACKENDS}
+        moved = modules.ok("bridge_network", **options)
+        assert moved["actions"] == [f"Move the firewall rules from {had} to {backend}."] == predicted["actions"]
+        assert moved["diff"] == predicted["diff"]
+        assert moved["diff"]["after"] == {"rules": {"bridgeport": {"backend": backend}}}
+        probe.stop()
+        seen = set(probe.output().split())
+        assert seen == {"ready", "tenth"}, f"{had} to {backend}: {seen}"
+        assert traces(host) == {name: name == backend for name in BACKENDS}
+        # What is recorded is kept, whatever would be chosen on a new host.
+        again = modules.ok("bridge_network", name="docker0", backend="auto")
+        assert again["changed"] is False and modules.ok("topology_info")["backend"] == backend
+        had = backend
+
+
+def test_a_move_that_fails_is_undone(fresh: Callable[[str], Modules]) -> None:
+    modules = fresh("pypi")
+    host = modules.host
+    modules.ok("bridge_network", **NETWORK)
+    host.run(["iptables-nft", "-N", "BRIDGEPORT"])
+    host.run(["iptables-nft", "-A", "BRIDGEPORT", "-j", "RETURN"])
+    message = modules.refused("bridge_network", name="docker0", backend="iptables")
+    assert "the chain BRIDGEPORT in table filter of iptables holds the rule '-j RETURN'" in message
+    assert modules.ok("topology_info")["backend"] == "nftables"
+
+
+def run_in(modules: Modules, prepare: str, **options: Any) -> dict[str, Any]:
+    """Run bridge_network where a shell script has first hidden something, for this process alone."""
+    command = ["unshare", "--mount", "sh", "-ec", f'{prepare}\nexec "$@"', "-", *modules.command("bridge_network")]
+    done = modules.host.run(command, check=False, input=modules.arguments(False, **{**NETWORK, **options}))
+    result = json.loads(done.stdout)
+    assert isinstance(result, dict) and "Traceback" not in done.stdout + done.stderr
+    return result
+
+
+HIDE_NFTABLES = "for file in /usr/lib/*/libnftables.so.1; do mount --bind /dev/null $file; done"
+HIDE_IPTABLES = "mount -t tmpfs tmpfs /etc/alternatives"
+
+
+def test_auto_takes_iptables_where_nftables_is_missing(fresh: Callable[[str], Modules]) -> None:
+    modules = fresh("pypi")
+    done = run_in(modules, HIDE_NFTABLES, backend="auto")
+    assert done["changed"] is True
+    assert traces(modules.host) == {"nftables": False, "iptables-nft": True, "iptables-legacy": False}
+    # The choice is kept when nftables comes.
+    assert modules.ok("bridge_network", **NETWORK)["changed"] is False
+    assert modules.ok("topology_info")["backend"] == "iptables-nft"
+
+
+def test_neither_nftables_nor_iptables(fresh: Callable[[str], Modules]) -> None:
+    modules = fresh("pypi")
+    before = modules.host.snapshot()
+    message = run_in(modules, f"{HIDE_NFTABLES}\n{HIDE_IPTABLES}")["msg"]
+    assert "libnftables.so.1" in message and "this host has no such program" in message
+    message = run_in(modules, HIDE_IPTABLES, backend="iptables")["msg"]
+    assert message == (
+        "Cannot write firewall rules by iptables: this host has no such program. "
+        "Install the package iptables, or nftables for the other backend."
+    )
+    assert modules.host.snapshot() == before
+
+
+def test_legacy_without_its_library(fresh: Callable[[str], Modules]) -> None:
+    modules = fresh("debian")
+    choose_backend(modules.host, "iptables-legacy")
+    before = modules.host.snapshot()
+    hide = "mount -t tmpfs tmpfs /usr/lib/python3/dist-packages/iptc"
+    message = run_in(modules, hide, backend="iptables")["msg"]
+    assert "python-iptables is not there for /usr/bin/python3" in message and "python3-iptables" in message
+    assert modules.host.snapshot() == before
+
+
+def test_legacy_with_a_broken_library(fresh: Callable[[str], Modules], tmp_path: Path) -> None:
+    modules = fresh("debian")
+    choose_backend(modules.host, "iptables-legacy")
+    broken = tmp_path / "iptc"
+    broken.mkdir()
+    (broken / "__init__.py").write_text("raise AttributeError(\"'NoneType' object has no attribute 'iptc_init'\")\n")
+    python = modules.interpreter
+    message = Modules(modules.host, Interpreter("broken", python.path, f"{tmp_path}:{python.python_path}")).refused(
+        "bridge_network", backend="iptables", **NETWORK
+    )
+    assert (
+        f"python-iptables 1.0.1 at {broken} does not work ('NoneType' object has no attribute 'iptc_init')" in message
+    )
+    (broken / "__init__.py").write_text("import os\nos.write(2, b'no such table')\nos._exit(3)\n")
+    message = Modules(modules.host, Interpreter("broken", python.path, f"{tmp_path}:{python.python_path}")).refused(
+        "bridge_network", backend="iptables", **NETWORK
+    )
+    assert "does not work (no such table)" in message
+
+
+NO_TABLES = r"""
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <errno.h>
+#include <sys/socket.h>
+/* A kernel without legacy tables: IPT_SO_GET_INFO, which begins every look at one, is refused. */
+int getsockopt(int fd, int level, int name, void *value, socklen_t *length) {
+    int (*real)(int, int, int, void *, socklen_t *) = dlsym(RTLD_NEXT, "getsockopt");
+    if ((level == 0 || level == 41) && name == 64) { errno = ENOPROTOOPT; return -1; }
+    return real(fd, level, name, value, length);
+}
+"""
+
+
+def test_a_kernel_without_legacy_tables(fresh: Callable[[str], Modules], tmp_path: Path) -> None:
+    modules = fresh("pypi")
+    host = modules.host
+    choose_backend(host, "iptables-legacy")
+    (tmp_path / "none.c").write_text(NO_TABLES)
+    library = tmp_path / "none.so"
+    subprocess.run(["gcc", "-shared", "-fPIC", "-o", str(library), str(tmp_path / "none.c"), "-ldl"], check=True)
+    before = host.snapshot()
+    python = modules.interpreter
+    command = ["env", f"LD_PRELOAD={library}", f"PYTHONPATH={python.python_path}", python.path, str(RUNNER)]
+    done = host.run(
+        [*command, "bridge_network"], check=False, input=modules.arguments(False, backend="iptables", **NETWORK)
+    )
+    message = json.loads(done.stdout)["msg"]
+    assert "iptables said: can't initialize mangle: " in message and "do you need to insmod" in message
+    assert message.endswith("What this run had changed until then was undone.")
+    assert host.snapshot() == before

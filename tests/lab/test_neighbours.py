@@ -1,0 +1,167 @@
+# Copyright (c) 2026, bridgeport.net contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Beside other firewalls: what is put into theirs for our packets, that it is said, and that it goes again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from hostlab import Host, Lab, echo_command
+from support import CLIENT, HOST, Interpreter, Modules
+
+NETWORK: dict[str, Any] = {"name": "docker0", "subnets": ["172.17.0.0/16", "fd00:17::/64"]}
+KINDS = ["nft", "legacy"]
+OURS = "bridgeport:docker0"
+
+
+@pytest.fixture
+def pair(tmp_path: Any, pythons: dict[str, Interpreter]) -> Any:
+    """The outside client and the modules of a fresh host."""
+    with Lab(tmp_path / "lab") as lab:
+        client, host = lab.add_host("client", CLIENT), lab.add_host("host", HOST)
+        client.start(echo_command("client", ["0.0.0.0:7000"], []), ready="ready")
+        yield client, Modules(host, pythons["pypi"])
+
+
+def set_up(modules: Modules) -> list[str]:
+    """The walk-through; returns what the runs said."""
+    said = modules.ok("bridge_network", **NETWORK)["actions"]
+    said += modules.ok("masquerade", network="docker0")["actions"]
+    said += modules.ok("veth_endpoint", network="docker0", name="web")["actions"]
+    said += modules.ok("port_publish", endpoint="web", ports=["80:5000"])["actions"]
+    modules.host.start(echo_command("web", ["0.0.0.0:5000"], []), netns="web", ready="ready")
+    assert isinstance(said, list)
+    return said
+
+
+def tear_down(modules: Modules) -> None:
+    """Remove all of it."""
+    modules.ok("masquerade", network="docker0", state="absent")
+    modules.ok("veth_endpoint", name="web", state="absent")
+    modules.ok("bridge_network", name="docker0", state="absent")
+
+
+def works(client: Host, host: Host) -> bool:
+    """Whether the published port and the way out both do, and nothing more."""
+    inward = client.probe("tcp", "192.168.52.203", 80)
+    outward = host.probe("tcp", "192.168.52.202", 7000, netns="web")
+    client.run(["ip", "route", "replace", "172.17.0.0/16", "via", "192.168.52.203"])
+    direct = client.probe("tcp", "172.17.0.2", 5000, timeout=0.3)
+    return inward.source == "192.168.52.202" and outward.source == "192.168.52.203" and not direct.ok
+
+
+def rules(host: Host, kind: str) -> list[str]:
+    """The rules of a kind of iptables for IPv4, without counters."""
+    lines = host.run([f"iptables-{kind}-save"]).stdout.splitlines()
+    return [line.split(" [")[0] if line.startswith(":") else line for line in lines if not line.startswith("#")]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_forward_policy_of_drop(pair: tuple[Host, Modules], kind: str) -> None:
+    client, modules = pair
+    host = modules.host
+    host.run([f"iptables-{kind}", "-P", "FORWARD", "DROP"])
+    host.run([f"iptables-{kind}", "-A", "FORWARD", "-s", "192.0.2.0/24", "-j", "ACCEPT"])
+    theirs = rules(host, kind)
+    said = set_up(modules)
+    assert said.count(
+        f"Accept the packets of docker0 in the chain FORWARD of iptables-{kind} (IPv4), where FORWARD drops what is not "
+        "accepted: its policy is DROP."
+    ) == 1 and "IPv6" not in str(said)  # fmt: skip
+    assert works(client, host)
+    assert [line for line in rules(host, kind) if "BRIDGEPORT" not in line] == theirs
+    assert [line for line in rules(host, kind) if "BRIDGEPORT" in line] == [
+        ":BRIDGEPORT -",
+        '-A FORWARD -m comment --comment "bridgeport:host" -j BRIDGEPORT',
+        f'-A BRIDGEPORT -i docker0 -m comment --comment "{OURS}" -j ACCEPT',
+        f'-A BRIDGEPORT -o docker0 -m conntrack --ctstate RELATED,ESTABLISHED,DNAT -m comment --comment "{OURS}" -j ACCEPT',
+    ]
+    assert modules.ok("topology_info")["drift"] == []
+    # Lost, and put back.
+    host.run([f"iptables-{kind}", "-F", "FORWARD"])
+    assert not works(client, host)
+    assert "FORWARD drops" in str(modules.ok("topology_info")["drift"])
+    modules.ok("bridge_network", **NETWORK)
+    assert works(client, host)
+    # A firewall that is stopped may be started again.
+    host.run([f"iptables-{kind}", "-P", "FORWARD", "ACCEPT"])
+    assert modules.ok("bridge_network", **NETWORK)["changed"] is False
+    host.run([f"iptables-{kind}", "-P", "FORWARD", "DROP"])
+    assert works(client, host)
+    tear_down(modules)
+    assert rules(host, kind) == [line for line in theirs if "192.0.2.0" not in line]
+
+
+def test_a_rule_that_rejects_the_rest(pair: tuple[Host, Modules]) -> None:
+    client, modules = pair
+    modules.host.run(["iptables", "-N", "REST"])
+    modules.host.run(["iptables", "-A", "REST", "-j", "REJECT", "--reject-with", "icmp-host-prohibited"])
+    modules.host.run(["iptables", "-A", "FORWARD", "-j", "REST"])
+    assert "a rule of it ends in REJECT" in str(set_up(modules))
+    assert works(client, modules.host)
+
+
+def test_docker_user(pair: tuple[Host, Modules]) -> None:
+    """The chain in which Docker expects the rules of others; Docker puts its own in front at each start."""
+    client, modules = pair
+    host = modules.host
+    host.run(["iptables", "-P", "FORWARD", "DROP"])
+    for command in ("-N DOCKER-USER", "-A DOCKER-USER -j RETURN", "-A FORWARD -j DOCKER-USER"):
+        host.run(["iptables", *command.split()])
+    theirs = rules(host, "nft")
+    assert "in the chain DOCKER-USER of iptables-nft (IPv4)" in str(set_up(modules))
+    assert works(client, host)
+    host.run(["iptables", "-D", "FORWARD", "-j", "DOCKER-USER"])
+    host.run(["iptables", "-I", "FORWARD", "-j", "DOCKER-USER"])
+    assert works(client, host) and modules.ok("topology_info")["drift"] == []
+    tear_down(modules)
+    assert rules(host, "nft") == theirs
+
+
+def test_somebody_elses_chain_is_left_alone(fresh: Callable[[str], Modules]) -> None:
+    modules = fresh("pypi")
+    modules.host.run(["iptables", "-N", "BRIDGEPORT"])
+    modules.host.run(["iptables", "-A", "BRIDGEPORT", "-s", "192.0.2.1", "-j", "DROP"])
+    modules.ok("bridge_network", **NETWORK)
+    assert "-A BRIDGEPORT -s 192.0.2.1/32 -j DROP" in rules(modules.host, "nft")
+
+
+def ufw(host: Host, *words: str) -> str:
+    """Run ufw."""
+    # Its question, whether the connection of an administrator may be cut, is answered beforehand.
+    return host.run(["ufw", *(["--force"] if words[0] == "enable" else []), *words]).stdout
+
+
+@pytest.mark.parametrize("backend", ["nftables", "iptables"])
+def test_ufw(pair: tuple[Host, Modules], backend: str) -> None:
+    client, modules = pair
+    host = modules.host
+    ufw(host, "allow", "22/tcp")
+    ufw(host, "enable")
+    before = rules(host, "nft")
+    said = [*modules.ok("bridge_network", backend=backend, **NETWORK)["actions"], *set_up(modules)]
+    if backend == "nftables":
+        assert (
+            "in the chain FORWARD of iptables-nft (IPv4), where FORWARD drops what is not accepted: its policy is DROP"
+            in str(said)
+        )
+    assert works(client, host)
+    host.start(echo_command("own", ["0.0.0.0:22", "0.0.0.0:23"], []), ready="ready")
+
+    def guards() -> tuple[bool, bool]:
+        return client.probe("tcp", "192.168.52.203", 22).ok, client.probe("tcp", "192.168.52.203", 23, timeout=0.3).ok
+
+    assert guards() == (True, False)
+    for command in (("reload",), ("disable",), ("enable",)):
+        ufw(host, *command)
+        assert modules.ok("topology_info")["drift"] == [], command
+        assert works(client, host), command
+    assert guards() == (True, False)
+    tear_down(modules)
+    assert [line for line in rules(host, "nft") if "BRIDGEPORT" in line] == []
+    assert sorted(rules(host, "nft")) == sorted(before)

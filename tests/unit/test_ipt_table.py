@@ -1,0 +1,250 @@
+# Copyright (c) 2026, bridgeport.net contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The rules in the shape of iptables, as values and as restore text."""
+
+from __future__ import annotations
+
+import typing as t
+from dataclasses import replace
+
+import pytest
+from ansible_collections.bridgeport.net.plugins.module_utils._ipt_listing import parse_save
+from ansible_collections.bridgeport.net.plugins.module_utils._ipt_render import render_tables
+from ansible_collections.bridgeport.net.plugins.module_utils._ipt_table import (
+    Rule,
+    Tables,
+    drift,
+    foreign,
+    restore_text,
+    same,
+    steps,
+)
+from ansible_collections.bridgeport.net.plugins.module_utils._ruleset import rules_of
+from ansible_collections.bridgeport.net.plugins.module_utils._topology import Topology
+from hypothesis import given
+from hypothesis import strategies as st
+from ipt_interpreter import Kernel
+from samples import BOTH, DUAL, Request, decided
+from test_properties import topologies
+
+FOREIGN: dict[tuple[str, str], list[str]] = {
+    ("filter", "FORWARD"): ['-i wg0 -m comment --comment "not ours" -j ACCEPT', "-j DROP"],
+    ("filter", "BRIDGEPORTS"): ["-s 192.0.2.1/32 -j DROP"],
+    ("nat", "POSTROUTING"): ["-s 10.99.0.0/16 -j MASQUERADE"],
+    ("nat", "PREROUTING"): ["-p tcp -m tcp --dport 1 -j DNAT --to-destination 192.0.2.1:1"],
+}
+
+
+def tables(*ports: str, version: int = 4, loopback: str = "nat", **options: t.Any) -> Tables:
+    """What a network with one endpoint wants."""
+    request: Request = {"endpoint": "both", "ports": list(ports), "loopback": loopback}
+    topology = decided([{**DUAL, **options}], [BOTH], [request] if ports else [])
+    return render_tables(rules_of(topology)[version])
+
+
+def lines(found: Tables, table: str, chain: str) -> list[str]:
+    """A chain's rules without their comments."""
+    return [plain(rule) for rule in found.chains[table, chain]]
+
+
+def plain(rule: Rule) -> str:
+    place = rule.index("--comment")
+    return " ".join((*rule[: place - 2], *rule[place + 2 :]))
+
+
+def text(before: Tables, after: Tables) -> str:
+    return restore_text(steps(before, after))
+
+
+def theirs(kernel: Kernel) -> dict[tuple[str, str], list[str]]:
+    """The rules that are not ours, of chains that are not ours."""
+    return {
+        (table, chain): [rule for rule in rules if "bridgeport" not in rule]
+        for table, chains in kernel.tables.items()
+        for chain, rules in chains.items()
+        if not chain.startswith(("BRIDGEPORT-", "BRIDGEPORT/", "BRIDGEPORT.")) and chain != "BRIDGEPORT"
+    }
+
+
+def test_nothing_to_do_is_nothing_at_all() -> None:
+    assert render_tables(rules_of(Topology())[4]) == Tables(4)
+    assert text(Tables(4), Tables(4)) == ""
+
+
+@pytest.mark.parametrize(
+    ("version", "ports", "loopback", "rules"),
+    [
+        (4, ["80:5000"], "nat", ["-p tcp -m tcp --dport 80 -j DNAT --to-destination 10.0.1.2:5000"]),
+        (6, ["80:5000"], "nat", ["-s fe80::/10 -j RETURN", "-p tcp -m tcp --dport 80 -j DNAT --to-destination [fd00:1::2]:5000"]),
+        (4, ["80:5000"], "none", ["! -d 127.0.0.0/8 -p tcp -m tcp --dport 80 -j DNAT --to-destination 10.0.1.2:5000"]),
+        (6, ["80:5000"], "none", ["-s fe80::/10 -j RETURN", "-p tcp -m tcp --dport 80 -j DNAT --to-destination [fd00:1::2]:5000"]),
+        (4, ["127.0.0.1:80:1/udp"], "nat", ["-d 127.0.0.1/32 -p udp -m udp --dport 80 -j DNAT --to-destination 10.0.1.2:1"]),
+        (6, ["[2001:db8::1]:80:1/sctp"], "nat", ["-s fe80::/10 -j RETURN", "-d 2001:db8::1/128 -p sctp -m sctp --dport 80 -j DNAT --to-destination [fd00:1::2]:1"]),
+    ],
+)  # fmt: skip
+def test_a_publish_is_one_rule(version: int, ports: list[str], loopback: str, rules: list[str]) -> None:
+    assert lines(tables(*ports, version=version, loopback=loopback), "nat", "BRIDGEPORT") == rules
+
+
+def test_every_rule_says_whose_it_is() -> None:
+    found = tables("80:5000")
+    rules = [rule for place in (found.chains, found.hooks) for chain in place.values() for rule in chain]
+    owners = {rule[rule.index("--comment") + 1] for rule in rules}
+    assert owners == {"bridgeport:host", "bridgeport:dual0", "bridgeport:both"}
+
+
+@pytest.mark.parametrize(
+    ("options", "first", "network"),
+    [
+        (
+            {},
+            ["-o dual0 -j BRIDGEPORT/dual0", "-i dual0 ! -o dual0 -j ACCEPT"],
+            ["-m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT", "-i dual0 -j ACCEPT",
+             "-d 10.0.1.2/32 -p tcp -m tcp --dport 5000 -j ACCEPT", "-j DROP"],
+        ),
+        (
+            {"icc": False},
+            ["-o dual0 -j BRIDGEPORT/dual0", "-i dual0 ! -o dual0 -j ACCEPT"],
+            ["-m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT",
+             "-d 10.0.1.2/32 -p tcp -m tcp --dport 5000 -j ACCEPT", "-j DROP"],
+        ),
+        (
+            {"mode": "routed"},
+            ["-o dual0 -j BRIDGEPORT/dual0", "-i dual0 ! -o dual0 -j ACCEPT"],
+            ["-m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT", "-i dual0 -j ACCEPT",
+             "-d 10.0.1.2/32 -p tcp -m tcp --dport 5000 -j ACCEPT", "-p icmp -j ACCEPT", "-j DROP"],
+        ),
+    ],
+)  # fmt: skip
+def test_what_may_enter_a_bridge(options: Request, first: list[str], network: list[str]) -> None:
+    found = tables("80:5000", **options)
+    assert lines(found, "filter", "BRIDGEPORT") == first
+    assert lines(found, "filter", "BRIDGEPORT/dual0") == network
+
+
+def test_nothing_crosses_the_edge_of_a_sealed_network() -> None:
+    found = tables(mode="internal")
+    assert lines(found, "filter", "BRIDGEPORT") == ["-i dual0 ! -o dual0 -j DROP", "-o dual0 -j BRIDGEPORT/dual0"]
+    assert lines(found, "filter", "BRIDGEPORT/dual0") == [
+        "-m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT",
+        "-i dual0 -j ACCEPT",
+        "-j DROP",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("version", "options", "guard"),
+    [
+        (4, {}, ["-d 10.0.1.0/24 ! -i dual0 -j DROP"]),
+        (6, {}, ["-d fd00:1::/64 ! -i dual0 -j DROP"]),
+        (4, {"trusted_interfaces": ["eth1", "eth2"]},
+         ["-d 10.0.1.0/24 -i eth1 -j RETURN", "-d 10.0.1.0/24 -i eth2 -j RETURN", "-d 10.0.1.0/24 ! -i dual0 -j DROP"]),
+        (4, {"mode": "routed"}, []),
+        (4, {"mode": "internal"}, ["-d 10.0.1.0/24 ! -i dual0 -j DROP"]),
+    ],
+)  # fmt: skip
+def test_endpoints_are_guarded(version: int, options: Request, guard: list[str]) -> None:
+    common = ["-m conntrack --ctstate RELATED,ESTABLISHED -j RETURN", "-m addrtype --dst-type LOCAL -j RETURN"]
+    martians = ["-d 127.0.0.0/8 ! -i lo -j DROP"] if version == 4 else []
+    assert lines(tables(version=version, **options), "mangle", "BRIDGEPORT") == [*martians, *common, *guard]
+
+
+def test_ways_from_the_chains_of_the_kernel_to_ours() -> None:
+    for version, loopback in ((4, ""), (6, "! -d ::1/128 ")):
+        hooks = {place: [plain(rule) for rule in rules] for place, rules in tables(version=version).hooks.items()}
+        assert hooks == {
+            ("mangle", "PREROUTING"): ["-j BRIDGEPORT"],
+            ("filter", "FORWARD"): ["-j BRIDGEPORT-USER", "-j BRIDGEPORT"],
+            ("nat", "PREROUTING"): ["-m addrtype --dst-type LOCAL -j BRIDGEPORT"],
+            ("nat", "OUTPUT"): [loopback + "-m addrtype --dst-type LOCAL -j BRIDGEPORT"],
+            ("nat", "POSTROUTING"): ["-j BRIDGEPORT-POST"],
+        }
+
+
+def test_masquerade_of_a_foreign_subnet_needs_no_more_than_itself() -> None:
+    topology = decided(masquerades=[{"source": "10.9.0.0/24", "except_out_interface": "br9", "to_source": "192.0.2.7"}])
+    found = render_tables(rules_of(topology)[4])
+    assert list(found.chains) == [("nat", "BRIDGEPORT-POST")]
+    assert lines(found, "nat", "BRIDGEPORT-POST") == [
+        "-o lo -j RETURN",
+        "-s 10.9.0.0/24 ! -d 224.0.0.0/4 ! -o br9 -j SNAT --to-source 192.0.2.7",
+    ]
+
+
+def test_the_administrators_chain_is_left_alone() -> None:
+    wanted = tables("80:5000")
+    filled = {**wanted.chains, ("filter", "BRIDGEPORT-USER"): (("-j", "DROP"),)}
+    assert same(replace(wanted, chains=filled), wanted)
+    assert list(drift(replace(wanted, chains=filled), wanted)) == []
+    assert "BRIDGEPORT-USER -" not in text(replace(wanted, chains=filled), Tables(4))
+    assert "-X BRIDGEPORT-USER" in text(wanted, Tables(4))
+    assert foreign(replace(wanted, chains=filled)) == ""
+
+
+def test_a_rule_without_our_comment_is_foreign() -> None:
+    wanted = tables()
+    found = replace(
+        wanted, chains={**wanted.chains, ("nat", "BRIDGEPORT-POST"): (("-s", "192.0.2.1/32", "-j", "DROP"),)}
+    )
+    assert foreign(wanted) == ""
+    assert (
+        foreign(found) == "the chain BRIDGEPORT-POST in table nat of iptables holds the rule '-s 192.0.2.1/32 -j DROP'"
+    )
+
+
+def test_another_order_of_the_options_is_no_drift() -> None:
+    wanted = tables("80:5000")
+    rule = "-p tcp -m comment --comment bridgeport:both -m tcp --dport 80 -j DNAT --to-destination 10.0.1.2:5000"
+    turned = replace(wanted, chains={**wanted.chains, ("nat", "BRIDGEPORT"): (tuple(rule.split()),)})
+    assert turned != wanted and same(turned, wanted)
+    # An option belongs to its match, and a negation to its option.
+    for other in (rule.replace("-p tcp", "! -p tcp"), rule.replace("--dport 80", "--sport 80")):
+        edited = replace(wanted, chains={**wanted.chains, ("nat", "BRIDGEPORT"): (tuple(other.split()),)})
+        assert not same(edited, wanted)
+
+
+def test_words_are_read_as_they_were_written() -> None:
+    save = """*nat
+:BRIDGEPORT - [0:0]
+-A PREROUTING -m comment --comment "say \\"BRIDGEPORT\\" -j BRIDGEPORT" -j ACCEPT
+-A BRIDGEPORT -m comment --comment "it's \\\\ \\"x\\"" -j RETURN
+-A OUTPUT -g BRIDGEPORT
+COMMIT
+"""
+    found = parse_save(4, save)
+    assert found.chains == {("nat", "BRIDGEPORT"): (("-m", "comment", "--comment", 'it\'s \\ "x"', "-j", "RETURN"),)}
+    assert found.hooks == {("nat", "OUTPUT"): (("-g", "BRIDGEPORT"),)}
+
+
+@given(topologies(), topologies())
+def test_restoring_leads_from_any_tables_to_any_other(before: Topology, after: Topology) -> None:
+    for version in (4, 6):
+        old, new = (render_tables(rules_of(topology)[version]) for topology in (before, after))
+        kernel = Kernel(FOREIGN)
+        untouched = theirs(kernel)
+        kernel.restore(text(Tables(version), old))
+        assert parse_save(version, kernel.save()) == old
+        kernel.restore(text(old, new))
+        assert parse_save(version, kernel.save()) == new
+        assert theirs(kernel) == untouched
+        kernel.restore(text(new, Tables(version)))
+        assert parse_save(version, kernel.save()) == Tables(version)
+        assert theirs(kernel) == untouched
+
+
+@given(topologies(), st.data())
+def test_restoring_repairs_damaged_tables(topology: Topology, data: st.DataObject) -> None:
+    wanted = render_tables(rules_of(topology)[4])
+    kernel = Kernel(FOREIGN)
+    kernel.restore(text(Tables(4), wanted))
+    for chains in kernel.tables.values():
+        for chain, rules in chains.items():
+            if chain != "BRIDGEPORT-USER" and "bridgeport" in " ".join(rules):
+                kept = data.draw(st.lists(st.sampled_from(rules), max_size=4))
+                chains[chain] = [*(rule for rule in rules if "bridgeport" not in rule), *kept]
+    there = parse_save(4, kernel.save())
+    assert same(there, wanted) == (not list(drift(there, wanted)))
+    kernel.restore(text(there, wanted))
+    assert same(parse_save(4, kernel.save()), wanted)
