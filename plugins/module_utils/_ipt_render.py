@@ -18,6 +18,7 @@ from __future__ import annotations
 import typing as t
 from dataclasses import replace
 
+from ._ipt_sources import ANSWERING, LIMITED, limits_before, limits_behind, subnet_match
 from ._ipt_table import CHAIN, COMMENT, USER_CHAIN, Place, Rule, Tables
 from ._ipt_tree import Spot, plant
 from ._model import parse_address
@@ -106,14 +107,18 @@ def _guard(rules: FamilyRules) -> Chains:
     if rules.version == 4:
         lines.append(_rule("-d %s ! -i lo" % _LOOPBACK[4], _HOST, "DROP"))
     lines.append(_rule(_ANSWERS, _HOST, "RETURN"))
-    lines.append(_rule("-m addrtype --dst-type LOCAL", _HOST, "RETURN"))
+    local = "-m addrtype --dst-type LOCAL"
+    limits = limits_before(rules)
+    if limits:
+        lines.append(_rule(local, _HOST, LIMITED))
+    lines.append(_rule(local, _HOST, "RETURN"))
     for network in rules.networks:
         if network.guarded:
             for subnet in network.subnets:
                 for interface in network.trusted:
                     lines.append(_rule("-d %s -i %s" % (subnet, interface), network.bridge, "RETURN"))
                 lines.append(_rule("-d %s ! -i %s" % (subnet, network.bridge), network.bridge, "DROP"))
-    return {("mangle", CHAIN): lines}
+    return {("mangle", CHAIN): lines, **limits}
 
 
 def _filter(rules: FamilyRules) -> Chains:
@@ -122,6 +127,14 @@ def _filter(rules: FamilyRules) -> Chains:
     for network in rules.networks:
         if network.sealed:
             first.append(_rule(f"-i {network.bridge} ! -o {network.bridge}", network.bridge, "DROP"))
+    limits = limits_behind(rules)
+    chains.update(limits)
+    for network in rules.networks:
+        if limits and not network.sealed:
+            # Before answers: the connections of a source that was taken from a list end, and do not begin anew.
+            inward, outward = (form % (network.bridge, network.bridge) for form in ("! -i %s -o %s", "-i %s ! -o %s"))
+            first.append(_rule(inward, network.bridge, LIMITED))
+            first.append(_rule(outward + " -m conntrack --ctstate NEW", network.bridge, ANSWERING))
     for network in rules.networks:
         first.append(_rule("-o %s" % network.bridge, network.bridge, _network_chain(network)))
         chains.update(_inbound(rules, network))
@@ -138,6 +151,10 @@ def _inbound(rules: FamilyRules, network: NetworkRules) -> Chains:
     below: dict[str, list[Rule]] = {}
     if network.icc:
         lines.append(_rule("-i %s" % network.bridge, network.bridge, "ACCEPT"))
+    elif not network.sealed:
+        # Neighbours reach published ports by way of the host's address, and nothing by any other.
+        lines.append(_rule("-i %s -m conntrack --ctstate DNAT" % network.bridge, network.bridge, "ACCEPT"))
+        lines.append(_rule("-i %s" % network.bridge, network.bridge, "DROP"))
     if not network.sealed:
         ports, below = plant(list(_open_ports(rules, network)), rules.version, network.bridge)
         lines += ports
@@ -198,7 +215,7 @@ def _sources(rules: FamilyRules) -> t.Iterator[Rule]:
     if rules.sources:
         yield _rule("-o lo", _HOST, "RETURN")
     for rule in rules.sources:
-        match = "-s %s ! -d %s" % (rule.subnet, _MULTICAST[rules.version])
+        match = " ".join([*subnet_match("-s", rule.subnet), "! -d", _MULTICAST[rules.version]])
         if rule.except_out:
             match += " ! -o %s" % rule.except_out
         yield _rule(match, rule.owner, _source_target(rule))

@@ -107,8 +107,8 @@ def test_every_rule_says_whose_it_is() -> None:
         (
             {"icc": False},
             ["-o dual0 -j BRIDGEPORT/dual0", "-i dual0 ! -o dual0 -j ACCEPT"],
-            ["-m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT",
-             "-d 10.0.1.2/32 -p tcp -m tcp --dport 5000 -j ACCEPT", "-j DROP"],
+            ["-m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT", "-i dual0 -m conntrack --ctstate DNAT -j ACCEPT",
+             "-i dual0 -j DROP", "-d 10.0.1.2/32 -p tcp -m tcp --dport 5000 -j ACCEPT", "-j DROP"],
         ),
         (
             {"mode": "routed"},
