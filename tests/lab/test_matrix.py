@@ -16,7 +16,7 @@ from matrix import ours
 from matrix.asking import Ground, ask, expected, give_routes, serve
 from matrix.conditions import FOREIGN, PLAIN, Condition, held
 from matrix.rows import Question, questions
-from matrix.topology import PLACES
+from matrix.topology import NETWORKS, PLACES
 from support import Modules
 
 # Backend and way of loopback.
@@ -45,7 +45,7 @@ def scene(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         ground, modules = ours.machines(lab, scratch, loopback)
         ours.make(modules, backend, loopback)
         serve(ground, [place.name for place in PLACES])
-        give_routes(ground)
+        give_routes(ground, NETWORKS)
         assert modules.ok("topology_info")["drift"] == []
         yield Scene(ground, modules, questions(loopback), backend)
 

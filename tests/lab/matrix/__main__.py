@@ -19,7 +19,7 @@ from matrix.conditions import FOREIGN, PLAIN, held
 from matrix.docker import Docker
 from matrix.rows import kernel_has_sctp, questions
 from matrix.tables import LETTERS, Dockers, Ours, matrix_a, matrix_b, wrong
-from matrix.topology import PLACES
+from matrix.topology import NETWORKS, PLACES
 from support import BACKENDS, CLIENT, HOST
 
 LEGEND = """
@@ -61,7 +61,7 @@ def measure_ours(scratch: Path, backend: str, loopback: str) -> list[Ours]:
         ground, modules = ours.machines(lab, scratch, loopback)
         ours.make(modules, backend, loopback)
         serve(ground, [place.name for place in PLACES])
-        give_routes(ground)
+        give_routes(ground, NETWORKS)
         # A proxy's connections begin on the host and are never forwarded.
         for condition in PLAIN if loopback == "proxy" else (*PLAIN, *FOREIGN):
             say(f"ours: {condition}")

@@ -17,7 +17,6 @@ from matrix.topology import (
     HOSTS_OWN,
     LAN,
     LOOPBACK,
-    NETWORKS,
     OUTSIDE,
     PLACES,
     SERVED,
@@ -61,7 +60,7 @@ def listen(machine: Host, name: str, sockets: Iterable[tuple[int, int]], netns: 
     machine.start(command, netns=netns, ready="ready")
 
 
-def give_routes(ground: Ground, networks: Iterable[Net] = NETWORKS) -> None:
+def give_routes(ground: Ground, networks: Iterable[Net]) -> None:
     """Let the client, and an endpoint, send to every network, and to loopback addresses, by way of the host."""
     for net in networks:
         for version in net.versions:

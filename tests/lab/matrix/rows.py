@@ -7,8 +7,9 @@
 An answer is the source address that the service saw, as a word, or why there was none:
 
 E the outside client, H the host's address on the LAN, gw the gateway address of the service's network, a name the
-endpoint's own address (in matrix B ctr the service's, c2 its neighbour's), yes a ping's answer; refused, timeout, unreachable. Wanted may also be closed: timeout, or
-unreachable once the kernel has given up asking for the neighbour's MAC address.
+endpoint's own address (in matrix B ctr the service's, c2 its neighbour's), yes a ping's answer; refused, timeout,
+unreachable. Wanted may also be closed: timeout, or unreachable once the kernel has given up asking for the neighbour's
+MAC address.
 """
 
 from __future__ import annotations

@@ -53,7 +53,13 @@ def matrix_a(found: Sequence[Ours], docker: Sequence[Dockers], proxy: bool) -> l
     ours = [(f"[{number}]", [our_cell(cells, each) for cells in rows]) for number, each in enumerate(found, 1)]
     columns += _merged(ours)
     columns.append(
-        ("", ["WRONG" if any("WRONG" in column[number] for _, column in ours) else "ok" for number in range(len(rows))])
+        (
+            "",
+            [
+                "WRONG" if any("WRONG" in column[number] for _label, column in ours) else "ok"
+                for number in range(len(rows))
+            ],
+        )
     )
     columns.append(("Docker 29", [documented(cells) for cells in rows]))
     columns += _merged(
@@ -62,7 +68,7 @@ def matrix_a(found: Sequence[Ours], docker: Sequence[Dockers], proxy: bool) -> l
     like = [each.answers for each in docker if each.proxy == proxy]
     if like:
         columns.append(("beside Docker", [compare(cells, found[0].answers, like) for cells in rows]))
-    return grid([heading for heading, _ in columns], list(zip(*(column for _, column in columns))))
+    return grid([heading for heading, _column in columns], list(zip(*(column for _heading, column in columns))))
 
 
 def matrix_b(found: Sequence[Ours], docker: Sequence[Dockers]) -> list[str]:
