@@ -30,7 +30,6 @@ _SOCKET = """\
 # Written by bridgeport.net.
 [Unit]
 Description=Published port {port} on {addresses} (bridgeport.net)
-PropagatesStopTo=bridgeport-proxy@{instance}.service
 
 [Socket]
 {listens}
