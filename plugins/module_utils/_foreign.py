@@ -19,6 +19,7 @@ from xml.sax.saxutils import quoteattr
 
 from ._ipt_table import Tables as IptTables
 from ._model import Network
+from ._ruleset import link_rules_of
 from ._topology import Topology
 
 __all__ = (
@@ -116,6 +117,12 @@ def foreign_warnings(
                 "'iifname { %s } accept' and 'oifname { %s } ct status dnat accept'."
                 % (chain, family, table, bridges, bridges)
             )
+    if "nftables" not in tables and not link_rules_of(topology).empty:
+        yield (
+            "This host has no nftables, which alone can look at frames on a bridge. So its endpoints are not kept from "
+            "sending with addresses of others, nor neighbours apart where icc is false. Install nftables; iptables may go "
+            "on carrying the other rules."
+        )
     used = [name for name in ("iptables-nft", "iptables-legacy") if _others_use(tables.get(name, {}))]
     if len(used) > 1:
         yield (

@@ -31,6 +31,7 @@ __all__ = (
     "is_our_chain",
     "restore_text",
     "same",
+    "same_translation",
     "steps",
 )
 
@@ -170,6 +171,11 @@ class Step(t.NamedTuple):
     verb: str
     chain: str
     rule: Rule = ()
+
+
+def same_translation(there: Tables, wanted: Tables) -> bool:
+    """Whether connections are led where they should, whatever else differs."""
+    return all(place[0] != "nat" for places in _changed_places(there, wanted) for place in places)
 
 
 def steps(before: Tables, after: Tables) -> dict[str, list[Step]]:

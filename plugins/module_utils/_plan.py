@@ -40,6 +40,7 @@ from ._changes import (
 from ._errors import StateError
 from ._flows import redirected, shut_out
 from ._foreign import firewalld_files, is_written_by_us
+from ._ipt_table import same_translation
 from ._model import Endpoint, Network
 from ._proxy_units import proxies_of
 from ._reservations import reserved_of
@@ -172,8 +173,7 @@ class _Planner:
         if had_backend in ("", NFTABLES):
             old.update(self.seen.tables.get(NFTABLES, {}))
         elif there and all(
-            BACKENDS[had_backend].same(there[version], tables)
-            for version, tables in rendered(had_backend, self.before).items()
+            same_translation(there[version], tables) for version, tables in rendered(had_backend, self.before).items()
         ):
             old = rendered(NFTABLES, self.before)
         for stale in (redirected, shut_out):

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 
 from hostlab import Host, Lab, echo_command
-from support import CLIENT, HOST, Modules, interpreters
+from support import BACKENDS, CLIENT, HOST, Modules, choose_backend, interpreters
 
 LAN = {4: "192.168.52.203", 6: "fd52::203"}
 OUTSIDE = {4: "192.168.52.202", 6: "fd52::202"}
@@ -23,8 +23,10 @@ FAR_GATEWAY = {4: "172.18.0.1", 6: "fd00:18::1"}
 PORTS = ["80:5000", "80:5000/udp", "127.0.0.1:8081:5000", "127.0.0.1:8081:5000/udp"]
 
 
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Host, Host, Modules]]:
+@pytest.fixture(scope="module", params=BACKENDS)
+def place(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Host, Host, Modules]]:
     """A client and a server on the LAN that route by way of the host, and two networks with icc on the host."""
     scratch = tmp_path_factory.mktemp("doors")
     with Lab(scratch / "lab") as lab:
@@ -33,6 +35,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Host, Host
         modules = Modules(host, interpreters(scratch)[1])
         modules.ok(
             "bridge_network",
+            **choose_backend(host, request.param),
             networks=[
                 {"name": "docker0", "subnets": ["172.17.0.0/16", "fd00:17::/64"]},
                 {"name": "far", "subnets": ["172.18.0.0/16", "fd00:18::/64"]},
@@ -113,6 +116,7 @@ def test_networks_are_apart_but_for_published_ports(
                 assert (probe.name, probe.source) == ("web", GATEWAY[version]), (way, proto, address[version])
 
 
+@pytest.mark.parametrize("place", ["nftables"], indirect=True)
 @pytest.mark.parametrize("version", [4, 6])
 def test_a_neighbour_with_a_route_stays_outside(place: tuple[Host, Host, Modules], version: int) -> None:
     """What looks like an answer, from the port of a service, is no way in either."""

@@ -165,3 +165,61 @@ def test_ufw(pair: tuple[Host, Modules], backend: str) -> None:
     tear_down(modules)
     assert [line for line in rules(host, "nft") if "BRIDGEPORT" in line] == []
     assert sorted(rules(host, "nft")) == sorted(before)
+
+
+def warnings(modules: Modules) -> list[str]:
+    """What a run warns of."""
+    return [warning["event"]["msg"] for warning in modules.ok("bridge_network", **NETWORK)["warnings"]]
+
+
+def test_firewalld(pair: tuple[Host, Modules]) -> None:
+    """It rejects what its zones do not forward, and is told by files of its own."""
+    client, modules = pair
+    host = modules.host
+    host.run(["mkdir", "-p", "/run/dbus"])
+    host.start(["dbus-daemon", "--system", "--nofork", "--nopidfile"])
+    host.run(["sh", "-c", "until [ -S /run/dbus/system_bus_socket ]; do sleep 0.1; done"], timeout=20)
+    host.start(["/usr/bin/python3", "/usr/sbin/firewalld", "--nofork", "--nopid"])
+    host.run(["sh", "-c", "until firewall-cmd --quiet --state; do sleep 0.2; done"], timeout=30)
+    files = ["sh", "-c", "find /etc/firewalld -type f | sort"]
+    before = host.run(files).stdout
+    sentence = (
+        "Have firewalld forward the packets of docker0: zone bridgeport, policies bridgeport-in and bridgeport-out."
+    )
+    assert set_up(modules).count(sentence) == 1
+    assert works(client, host)
+    host.run(["firewall-cmd", "--reload"])
+    assert works(client, host) and modules.ok("topology_info")["drift"] == []
+    # It is the zone that does it, and a lost one is put back.
+    host.run(["sh", "-c", "rm /etc/firewalld/*/bridgeport*.xml; firewall-cmd --reload"])
+    assert not works(client, host) and modules.ok("topology_info")["drift"] == [sentence]
+    assert modules.ok("bridge_network", **NETWORK)["actions"] == [sentence]
+    assert works(client, host)
+    # Nothing else of the host is open to the endpoint for that.
+    host.start(echo_command("own", ["0.0.0.0:23"], []), ready="ready")
+    assert not host.probe("tcp", "172.17.0.1", 23, netns="web", timeout=0.3).ok
+    tear_down(modules)
+    assert host.run(files).stdout == before
+
+
+def test_a_table_that_somebody_wrote_by_hand(pair: tuple[Host, Modules]) -> None:
+    """Nothing is put into it; a warning says what would have to be."""
+    client, modules = pair
+    host = modules.host
+    chain = "add chain inet mine forward { type filter hook forward priority 0; policy drop; }"
+    host.run(["nft", f"add table inet mine; {chain}"])
+    set_up(modules)
+    assert not works(client, host)
+    (warning,) = warnings(modules)
+    assert "The chain forward of table inet mine drops what it does not accept" in warning
+    for rule in warning.split("'")[1::2]:
+        host.run(["nft", f"add rule inet mine forward {rule}"])
+    assert works(client, host)
+
+
+def test_a_split_host_is_named(pair: tuple[Host, Modules]) -> None:
+    _client, modules = pair
+    for kind in KINDS:
+        modules.host.run([f"iptables-{kind}", "-A", "INPUT", "-s", "192.0.2.1", "-j", "DROP"])
+    (warning,) = warnings(modules)
+    assert "both in iptables on nf_tables and in legacy iptables" in warning

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from hostlab import Host, Lab, echo_command
-from support import CLIENT, HOST, Modules, interpreters
+from support import BACKENDS, CLIENT, HOST, Modules, choose_backend, interpreters
 
 LAN = {4: "192.168.52.203", 6: "fd52::203"}
 SECOND = {4: "192.168.52.213", 6: "fd52::213"}
@@ -42,8 +42,10 @@ PUBLISHES: list[dict[str, Any]] = [
 ]
 
 
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[dict[str, Host], Modules]]:
+@pytest.fixture(scope="module", params=BACKENDS)
+def place(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[dict[str, Host], Modules]]:
     """A host between a friend and a stranger, with networks nat and routed and the publishes above."""
     scratch = tmp_path_factory.mktemp("sources")
     with Lab(scratch / "lab") as lab:
@@ -52,6 +54,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[dict[str, 
         modules = Modules(host, interpreters(scratch)[1])
         modules.ok(
             "bridge_network",
+            **choose_backend(host, request.param),
             networks=[
                 {"name": "docker0", "subnets": ["172.17.0.0/16", "fd00:17::/64"], "trusted_interfaces": ["eth0"]},
                 {"name": "br-other", "subnets": ["172.18.0.0/16", "fd00:18::/64"]},
@@ -146,6 +149,7 @@ def test_they_are_shown(place: tuple[dict[str, Host], Modules]) -> None:
     assert shown == ["192.168.52.192/28"]
 
 
+@pytest.mark.parametrize("place", ["nftables"], indirect=True)
 def test_a_list_costs_the_rules_of_one_list(place: tuple[dict[str, Host], Modules]) -> None:
     """Ten ports with the list of port 80, in another order and with what it holds already, are elements only."""
     machines, modules = place
