@@ -114,6 +114,11 @@ def test_reboot_without_ansible(lab: Lab, host: Machine, variables: str) -> None
     assert host.run(["bridgeport", "status"]).stdout.endswith("The host holds what was asked for.\n")
     assert "172.17.0.2" in host.run(["ip", "-br", "addr"], netns="web").stdout
     assert site(lab, "-e", variables, "bridgeport.net.site")["changed"] == 0
+    # Who does not want ports kept from other processes has it switched off, and systemd lets go of them.
+    loose = ["-e", variables, "-e", '{"host_reserve_ports": false}', "bridgeport.net.site"]
+    assert site(lab, *loose)["changed"] == 2
+    assert [line.replace(", reserved", "") for line in before] == ports(host)
+    assert site(lab, *loose)["changed"] == 0
 
 
 def test_proxies_are_predicted_and_come_back_with_a_reboot(lab: Lab, host: Machine, variables: str) -> None:
