@@ -18,19 +18,21 @@ from ._changes import (
     AddEndpoint,
     AddRoute,
     Change,
-    ChangeFirewalld,
-    ChangeProxies,
-    ChangeReservations,
-    ChangeRules,
     DeleteBridge,
     DeleteEndpoint,
-    ForgetFlows,
     RemoveAddress,
     RemoveRoute,
     SetLink,
     SetSysctl,
     TellNeighbours,
     WriteFile,
+)
+from ._changes_rules import (
+    ChangeFirewalld,
+    ChangeProxies,
+    ChangeReservations,
+    ChangeRules,
+    ForgetFlows,
 )
 from ._conntrack import forget_flows
 from ._endpoints import add_endpoints, delete_endpoints, undo_add_endpoints

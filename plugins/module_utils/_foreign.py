@@ -120,8 +120,7 @@ def foreign_warnings(
     if "nftables" not in tables and not link_rules_of(topology).empty:
         yield (
             "This host has no nftables, which alone can look at frames on a bridge. So its endpoints are not kept from "
-            "sending with addresses of others, nor neighbours apart where icc is false. Install nftables; iptables may "
-            "go on carrying the other rules."
+            "sending with addresses of others. Install nftables; iptables may go on carrying the other rules."
         )
     used = [name for name in ("iptables-nft", "iptables-legacy") if _others_use(tables.get(name, {}))]
     if len(used) > 1:

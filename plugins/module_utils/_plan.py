@@ -16,20 +16,14 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass, replace
 
-from ._backends import BACKENDS, NFTABLES, check_names, rendered, wanted_tables
 from ._changes import (
     AddAddress,
     AddBridge,
     AddEndpoint,
     AddRoute,
     Change,
-    ChangeFirewalld,
-    ChangeProxies,
-    ChangeReservations,
-    ChangeRules,
     DeleteBridge,
     DeleteEndpoint,
-    ForgetFlows,
     RemoveAddress,
     RemoveRoute,
     SetLink,
@@ -38,12 +32,8 @@ from ._changes import (
     WriteFile,
 )
 from ._errors import StateError
-from ._flows import redirected, shut_out
-from ._foreign import firewalld_files, is_written_by_us
-from ._ipt_table import same_translation
 from ._model import Endpoint, Network
-from ._proxy_units import proxies_of
-from ._reservations import reserved_of
+from ._plan_rules import RulesPlanner
 from ._state import (
     ANY_UPSTREAM,
     BridgeState,
@@ -120,15 +110,16 @@ def make_plan(
     :raises StateError: an interface, a namespace or a firewall's chain of a wanted name is not ours.
     """
     planner = _Planner(before, after, observed)
-    changes: list[Change] = [*planner.rules(backend, had_backend), *planner.firewalld()]
+    rules_plan = RulesPlanner(before, after, observed)
+    changes: list[Change] = [*rules_plan.rules(backend, had_backend), *rules_plan.firewalld()]
     for name in sorted(scope.networks & after.networks.keys()):
         changes += planner.bridge(after.networks[name])
     for name in sorted(scope.endpoints & after.endpoints.keys()):
         changes += planner.endpoint(after.endpoints[name])
     changes += planner.files(scope)
     changes += planner.forwarding()
-    changes += planner.proxies()
-    changes += planner.reservations()
+    changes += rules_plan.proxies()
+    changes += rules_plan.reservations()
     for name in sorted(before.endpoints.keys() - after.endpoints.keys()):
         changes += planner.without_endpoint(before.endpoints[name])
     for name in sorted(before.networks.keys() - after.networks.keys()):
@@ -141,73 +132,6 @@ class _Planner:
         self.before = before
         self.after = after
         self.seen = observed
-
-    # Rules
-
-    def rules(self, backend: str, had_backend: str) -> t.Iterator[Change]:
-        """The wanted backend's rules first, then what another still holds: in between both say the same."""
-        subject = ("rules", "bridgeport")
-        holders = {backend, *self.seen.tables}
-        for name in sorted(holders, key=lambda name: (name != backend, name)):
-            there = {**rendered(name, Topology()), **self.seen.tables.get(name, {})}
-            wanted, accepted = wanted_tables(name, backend, self.after, there)
-            fresh = self.before.empty or (name == backend and name != had_backend)
-            if fresh and not check_names(name, there, wanted):
-                continue
-            if all(BACKENDS[name].same(there[version], wanted[version]) for version in there):
-                continue
-            known = wanted
-            if (self.before, had_backend) != (self.after, backend):
-                known, _words = wanted_tables(name, had_backend, self.before, there)
-            drifted = accepted or [
-                text for version in there for text in BACKENDS[name].drift(there[version], known[version])
-            ]
-            replaces = had_backend if name == backend and had_backend not in ("", backend) else ""
-            yield ChangeRules(subject, name, there, wanted, tuple(drifted), replaces)
-        yield from self._stale(subject, had_backend)
-
-    def _stale(self, subject: tuple[str, str], had_backend: str) -> t.Iterator[Change]:
-        """The flows that would go on as before. Tables of nftables are also the measure for the other backends."""
-        old, new = dict(rendered(NFTABLES, Topology())), rendered(NFTABLES, self.after)
-        there = self.seen.tables.get(had_backend, {})
-        if had_backend in ("", NFTABLES):
-            old.update(self.seen.tables.get(NFTABLES, {}))
-        elif there and all(
-            same_translation(there[version], tables) for version, tables in rendered(had_backend, self.before).items()
-        ):
-            old = rendered(NFTABLES, self.before)
-        for stale in (redirected, shut_out):
-            flows = tuple(flow for version in (4, 6) for flow in stale(old[version], new[version]))
-            if flows:
-                yield ForgetFlows(subject, flows)
-
-    def firewalld(self) -> t.Iterator[Change]:
-        """What a firewalld that runs is told; what it was told stays until the networks go, for it may run again."""
-        there = self.seen.firewalld
-        wanted = firewalld_files(self.after) if self.seen.foreign.firewalld or there else {}
-        if there == wanted:
-            return
-        for path, text in there.items():
-            if not is_written_by_us(text):
-                if not wanted:
-                    return
-                raise StateError(
-                    "Cannot have firewalld forward the networks' packets: the file %s exists already and is not ours. "
-                    "It was left alone; remove or rename that zone or policy." % path
-                )
-        bridges = tuple(name for name in sorted(self.after.networks) if not self.after.networks[name].sealed)
-        yield ChangeFirewalld(("rules", "firewalld"), there, wanted, bridges)
-
-    def proxies(self) -> t.Iterator[Change]:
-        wanted = proxies_of(self.after)
-        if wanted != self.seen.proxies:
-            yield ChangeProxies(("proxies", "bridgeport"), self.seen.proxies, wanted)
-
-    def reservations(self) -> t.Iterator[Change]:
-        if self.seen.reserved is not None:
-            wanted = reserved_of(self.after)
-            if wanted != self.seen.reserved:
-                yield ChangeReservations(("reservations", "bridgeport"), self.seen.reserved, wanted)
 
     # Networks
 

@@ -6,13 +6,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from hostlab import Host, Lab, echo_command
-from support import CLIENT, HOST, Interpreter, Modules
+from hostlab.machine import boot
+from support import CLIENT, HOST, ROOT, Interpreter, Modules
 
 NETWORK: dict[str, Any] = {"name": "docker0", "subnets": ["172.17.0.0/16", "fd00:17::/64"]}
 KINDS = ["nft", "legacy"]
@@ -34,7 +37,8 @@ def set_up(modules: Modules) -> list[str]:
     said += modules.ok("masquerade", network="docker0")["actions"]
     said += modules.ok("veth_endpoint", network="docker0", name="web")["actions"]
     said += modules.ok("port_publish", endpoint="web", ports=["80:5000"])["actions"]
-    modules.host.start(echo_command("web", ["0.0.0.0:5000"], []), netns="web", ready="ready")
+    served = echo_command("web", ["0.0.0.0:5000"], [], python=modules.host.python)
+    modules.host.start(served, netns="web", ready="ready")
     assert isinstance(said, list)
     return said
 
@@ -172,15 +176,23 @@ def warnings(modules: Modules) -> list[str]:
     return [warning["event"]["msg"] for warning in modules.ok("bridge_network", **NETWORK)["warnings"]]
 
 
-def test_firewalld(pair: tuple[Host, Modules]) -> None:
+@pytest.fixture
+def booted_pair(tmp_path: Path, pythons: dict[str, Interpreter], image_root: Path) -> Iterator[tuple[Host, Modules]]:
+    """The outside client and the modules of a machine with systemd."""
+    python = pythons["debian"]
+    with Lab(tmp_path / "lab") as lab:
+        client = lab.add_host("client", CLIENT)
+        visible = [ROOT, Path(sys.prefix).resolve(), Path(python.python_path.partition(":")[0])]
+        machine = boot(lab, "host", HOST, image_root, visible)
+        client.start(echo_command("client", ["0.0.0.0:7000"], []), ready="ready")
+        yield client, Modules(machine, python)
+
+
+def test_firewalld(booted_pair: tuple[Host, Modules]) -> None:
     """It rejects what its zones do not forward, and is told by files of its own."""
-    client, modules = pair
+    client, modules = booted_pair
     host = modules.host
-    host.run(["mkdir", "-p", "/run/dbus"])
-    host.start(["dbus-daemon", "--system", "--nofork", "--nopidfile"])
-    host.run(["sh", "-c", "until [ -S /run/dbus/system_bus_socket ]; do sleep 0.1; done"], timeout=20)
-    host.start(["/usr/bin/python3", "/usr/sbin/firewalld", "--nofork", "--nopid"])
-    host.run(["sh", "-c", "until firewall-cmd --quiet --state; do sleep 0.2; done"], timeout=30)
+    host.run(["systemctl", "start", "firewalld"])
     files = ["sh", "-c", "find /etc/firewalld -type f | sort"]
     before = host.run(files).stdout
     sentence = (
@@ -196,7 +208,7 @@ def test_firewalld(pair: tuple[Host, Modules]) -> None:
     assert modules.ok("bridge_network", **NETWORK)["actions"] == [sentence]
     assert works(client, host)
     # Nothing else of the host is open to the endpoint for that.
-    host.start(echo_command("own", ["0.0.0.0:23"], []), ready="ready")
+    host.start(echo_command("own", ["0.0.0.0:23"], [], python=host.python), ready="ready")
     assert not host.probe("tcp", "172.17.0.1", 23, netns="web", timeout=0.3).ok
     tear_down(modules)
     assert host.run(files).stdout == before

@@ -15,13 +15,12 @@ from ansible_collections.bridgeport.net.plugins.module_utils._changes import (
     AddBridge,
     AddEndpoint,
     Change,
-    ChangeRules,
     DeleteBridge,
     DeleteEndpoint,
-    ForgetFlows,
     SetSysctl,
     WriteFile,
 )
+from ansible_collections.bridgeport.net.plugins.module_utils._changes_rules import ChangeRules, ForgetFlows
 from ansible_collections.bridgeport.net.plugins.module_utils._errors import StateError
 from ansible_collections.bridgeport.net.plugins.module_utils._nft_render import tables_of
 from ansible_collections.bridgeport.net.plugins.module_utils._nft_table import LINK, Table

@@ -11,7 +11,13 @@ from dataclasses import replace
 from ipaddress import ip_address, ip_interface, ip_network
 
 import pytest
-from ansible_collections.bridgeport.net.plugins.module_utils._changes import AddEndpoint, Change, ChangeRules
+from ansible_collections.bridgeport.net.plugins.module_utils._changes import (
+    AddEndpoint,
+    Change,
+)
+from ansible_collections.bridgeport.net.plugins.module_utils._changes_rules import (
+    ChangeRules,
+)
 from ansible_collections.bridgeport.net.plugins.module_utils._nft_table import Element, Table
 from ansible_collections.bridgeport.net.plugins.module_utils._plan import make_plan, scope_of
 from ansible_collections.bridgeport.net.plugins.module_utils._state import FileState, Inside, Link, Observed, RouteState

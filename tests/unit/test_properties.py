@@ -13,9 +13,11 @@ from ipaddress import ip_network
 from itertools import combinations
 
 from ansible_collections.bridgeport.net.plugins.module_utils._changes import (
-    ChangeRules,
     DeleteBridge,
     DeleteEndpoint,
+)
+from ansible_collections.bridgeport.net.plugins.module_utils._changes_rules import (
+    ChangeRules,
 )
 from ansible_collections.bridgeport.net.plugins.module_utils._codec import topology_from_json, topology_to_json
 from ansible_collections.bridgeport.net.plugins.module_utils._errors import InputError, StateError

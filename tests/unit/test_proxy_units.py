@@ -9,7 +9,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from ansible_collections.bridgeport.net.plugins.module_utils._changes import ChangeProxies, ChangeRules
+from ansible_collections.bridgeport.net.plugins.module_utils._changes_rules import (
+    ChangeProxies,
+    ChangeRules,
+)
 from ansible_collections.bridgeport.net.plugins.module_utils._errors import DependencyError, InputError
 from ansible_collections.bridgeport.net.plugins.module_utils._facts import StaticFacts
 from ansible_collections.bridgeport.net.plugins.module_utils._hostports import Holder, HostPorts

@@ -1,0 +1,108 @@
+# Copyright (c) 2026, bridgeport.net contributors
+# GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# This file is PRIVATE to the bridgeport.net collection: it may change or go without notice.
+
+"""Deciding what must happen to the host as a whole: its firewall rules, proxies and reserved ports. Pure."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ._backends import BACKENDS, NFTABLES, check_names, rendered, wanted_tables
+from ._changes import Change
+from ._changes_rules import ChangeFirewalld, ChangeProxies, ChangeReservations, ChangeRules, ForgetFlows
+from ._errors import StateError
+from ._flows import redirected, shut_out
+from ._foreign import firewalld_files, is_written_by_us
+from ._ipt_table import same_translation
+from ._proxy_units import proxies_of
+from ._reservations import reserved_of
+from ._state import Observed
+from ._topology import Topology
+
+__all__ = ("RulesPlanner",)
+
+
+class RulesPlanner:
+    """Compares what a topology asks of the host as a whole with what is there."""
+
+    def __init__(self, before: Topology, after: Topology, observed: Observed) -> None:
+        self.before = before
+        self.after = after
+        self.seen = observed
+
+    def rules(self, backend: str, had_backend: str) -> t.Iterator[Change]:
+        """The wanted backend's rules first, then what another still holds: in between both say the same."""
+        subject = ("rules", "bridgeport")
+        self._check_bridges()
+        holders = {backend, *self.seen.tables}
+        for name in sorted(holders, key=lambda name: (name != backend, name)):
+            there = {**rendered(name, Topology()), **self.seen.tables.get(name, {})}
+            wanted, accepted = wanted_tables(name, backend, self.after, there)
+            fresh = self.before.empty or (name == backend and name != had_backend)
+            if fresh and not check_names(name, there, wanted):
+                continue
+            if all(BACKENDS[name].same(there[version], wanted[version]) for version in there):
+                continue
+            known = wanted
+            if (self.before, had_backend) != (self.after, backend):
+                known, _words = wanted_tables(name, had_backend, self.before, there)
+            drifted = accepted or [
+                text for version in there for text in BACKENDS[name].drift(there[version], known[version])
+            ]
+            replaces = had_backend if name == backend and had_backend not in ("", backend) else ""
+            yield ChangeRules(subject, name, there, wanted, tuple(drifted), replaces)
+        yield from self._stale(subject, had_backend)
+
+    def _check_bridges(self) -> None:
+        apart = sorted(name for name, network in self.after.networks.items() if not network.icc)
+        if apart and NFTABLES not in self.seen.tables:
+            raise StateError(
+                "Cannot keep the endpoints of network %s apart: nftables alone can look at frames on a bridge, and "
+                "this host has none. Install nftables, whatever carries the other rules, or set icc to true." % apart[0]
+            )
+
+    def _stale(self, subject: tuple[str, str], had_backend: str) -> t.Iterator[Change]:
+        """The flows that would go on as before. Tables of nftables are also the measure for the other backends."""
+        old, new = dict(rendered(NFTABLES, Topology())), rendered(NFTABLES, self.after)
+        there = self.seen.tables.get(had_backend, {})
+        if had_backend in ("", NFTABLES):
+            old.update(self.seen.tables.get(NFTABLES, {}))
+        elif there and all(
+            same_translation(there[version], tables) for version, tables in rendered(had_backend, self.before).items()
+        ):
+            old = rendered(NFTABLES, self.before)
+        for stale in (redirected, shut_out):
+            flows = tuple(flow for version in (4, 6) for flow in stale(old[version], new[version]))
+            if flows:
+                yield ForgetFlows(subject, flows)
+
+    def firewalld(self) -> t.Iterator[Change]:
+        """What a firewalld that runs is told; what it was told stays until the networks go, for it may run again."""
+        there = self.seen.firewalld
+        wanted = firewalld_files(self.after) if self.seen.foreign.firewalld or there else {}
+        if there == wanted:
+            return
+        for path, text in there.items():
+            if not is_written_by_us(text):
+                if not wanted:
+                    return
+                raise StateError(
+                    "Cannot have firewalld forward the networks' packets: the file %s exists already and is not ours. "
+                    "It was left alone; remove or rename that zone or policy." % path
+                )
+        bridges = tuple(name for name in sorted(self.after.networks) if not self.after.networks[name].sealed)
+        yield ChangeFirewalld(("rules", "firewalld"), there, wanted, bridges)
+
+    def proxies(self) -> t.Iterator[Change]:
+        wanted = proxies_of(self.after)
+        if wanted != self.seen.proxies:
+            yield ChangeProxies(("proxies", "bridgeport"), self.seen.proxies, wanted)
+
+    def reservations(self) -> t.Iterator[Change]:
+        if self.seen.reserved is not None:
+            wanted = reserved_of(self.after)
+            if wanted != self.seen.reserved:
+                yield ChangeReservations(("reservations", "bridgeport"), self.seen.reserved, wanted)
