@@ -114,7 +114,7 @@ def test_mtu_is_that_of_the_way_out(tmp_path_factory: pytest.TempPathFactory, py
         modules = Modules(host, pythons["pypi"])
         # Without a default route there is nothing to infer it from.
         host.run(["ip", "link", "set", "eth0", "mtu", "1400"])
-        assert modules.ok("bridge_network", name="none", subnets=["10.8.0.0/24"])["networks"][0]["mtu"] == 1500
+        assert modules.ok("bridge_network", name="plain", subnets=["10.8.0.0/24"])["networks"][0]["mtu"] == 1500
         host.run(["ip", "link", "add", "vpn", "mtu", "1300", "type", "bridge"])
         host.run(["ip", "link", "set", "vpn", "up"])
         host.run(["ip", "route", "add", "default", "dev", "vpn", "metric", "500"])
