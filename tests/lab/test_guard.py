@@ -38,6 +38,13 @@ FORGED: dict[str, Frame] = {
     "ARP for the gateway": {"kind": "arp", "source": "172.17.0.1"},
     "ARP with the MAC of nobody": {"kind": "arp", "source": "172.17.0.3", "says_mac": STRANGER},
     "ARP probe from the MAC of nobody": {"kind": "arp", "source": "0.0.0.0", "mac": STRANGER, "says_mac": STRANGER},
+    "ARP probe in a frame of nobody's": {"kind": "arp", "source": "0.0.0.0", "mac": STRANGER, "says_mac": MAC["evil"]},
+    "duplicate address detection from the MAC of nobody": {
+        "kind": "ns",
+        "source": "::",
+        "target": "fd00:17::3",
+        "mac": STRANGER,
+    },
     "neighbour advertisement for the gateway": {"kind": "na", "source": "fd00:17::3", "target": "fd00:17::1"},
     "neighbour solicitation from the gateway": {"kind": "ns", "source": "fd00:17::1", "target": "fd00:17::2"},
     "router advertisement": {"kind": "ra", "source": "fe80::42:ff:fe00:3"},
