@@ -123,19 +123,33 @@ def test_without_the_guard_they_do(network: tuple[Modules, Host]) -> None:
     assert dict(zip(FORGED, arrived(host, "loose", list(FORGED.values())))) == dict.fromkeys(FORGED, True)
 
 
-def routes(host: Host, netns: str | None) -> str:
-    return host.run(["ip", "-6", "route"], netns=netns).stdout
+def learned(host: Host, netns: str | None) -> tuple[list[str], set[str]]:
+    """The IPv6 routes and the global addresses of the host or a namespace: what an advertisement would add to."""
+    listed = [info for link in host.addresses_of(netns) for info in link["addr_info"] if info["scope"] == "global"]
+    routes = host.run(["ip", "-6", "route"], netns=netns).stdout.splitlines()
+    return [route for route in routes if "fe80::" not in route.split()[0]], {info["local"] for info in listed}
 
 
 @pytest.mark.parametrize("sender", ["evil", "loose"])
 def test_nobody_believes_a_router_advertisement(network: tuple[Modules, Host], sender: str) -> None:
     """With the guard it does not arrive; without, host and neighbours are told not to listen."""
     host = network[0].host
-    before = [routes(host, None), routes(host, "web"), host.addresses_of("web")]
+    places = (None, "web")
+    before = [learned(host, place) for place in places]
     assert arrived(host, sender, [FORGED["router advertisement"]]) == [sender == "loose"]
-    after = [routes(host, None), routes(host, "web"), host.addresses_of("web")]
-    assert after == before
-    assert "2001:db8:bad" not in str(after)
+    assert [learned(host, place) for place in places] == before
+    if sender == "loose":
+        # One that is told to listen does believe it, so the advertisement is a good one.
+        host.write("/proc/sys/net/ipv6/conf/eth0/accept_ra", "2", netns="web")
+        host.write("/proc/sys/net/ipv6/conf/eth0/autoconf", "1", netns="web")
+        assert arrived(host, sender, [FORGED["router advertisement"]]) == [True]
+        host.run(["sh", "-c", "sleep 0.3"])
+        routes, addresses = learned(host, "web")
+        assert [route for route in routes if route.startswith("2001:db8:bad::/64")], routes
+        assert [address for address in addresses if address.startswith("2001:db8:bad:")], addresses
+        network[0].ok("veth_endpoint", name="web")
+        host.run(["ip", "-6", "addr", "flush", "dev", "eth0", "to", "2001:db8:bad::/64"], netns="web")
+        host.run(["ip", "-6", "route", "flush", "proto", "ra"], netns="web", check=False)
 
 
 def test_an_address_is_not_stolen(network: tuple[Modules, Host]) -> None:
