@@ -163,6 +163,7 @@ def _unit_text(name: str, entry: t.Mapping[str, t.Any]) -> str:
         "Type": ["exec"],
         "ExecStart": [entry["exec"]],
         "Restart": [entry.get("restart") or "on-failure"],
+        "RestartSec": ["1"],
     }
     for directive, key in (("User", "user"), ("Group", "group"), ("WorkingDirectory", "working_directory")):
         if entry.get(key):
@@ -179,6 +180,8 @@ def _unit_text(name: str, entry: t.Mapping[str, t.Any]) -> str:
             )
         service[directive] = list(value) if isinstance(value, (list, tuple)) else [value]
     text = MARK + "\n[Unit]\n" + line("Description", entry.get("description") or "%s (bridgeport.net)" % name)
+    # What it needs may come later, such as a port of the host that is still published: it goes on trying.
+    text += "StartLimitIntervalSec=0\n"
     for other in entry.get("requires") or ():
         text += line("Requires", other) + line("After", other)
     for other in entry.get("after") or ():

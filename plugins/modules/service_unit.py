@@ -62,7 +62,9 @@ options:
         description: The directory in which it runs.
         type: str
       restart:
-        description: When systemd starts it again by itself; V(on-failure) if not given.
+        description:
+          - When systemd starts it again by itself; V(on-failure) if not given. It does so after a second, and does not
+            give up.
         type: str
         choices: ["no", on-success, on-failure, on-abnormal, on-abort, always]
       description:

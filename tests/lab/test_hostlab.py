@@ -26,7 +26,9 @@ CLIENT, SERVER = "192.168.52.203", "192.168.52.10"
 CLIENT6, SERVER6 = "fd52::203", "fd52::10"
 # An owner for the tests that end it: makes a lab, prints what must be gone later, and waits.
 OWNER = """
-import json, sys, time
+import json, signal, sys, time
+# Whoever starts the tests in the background has this one ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from pathlib import Path
 from hostlab import Lab
 with Lab(Path(sys.argv[1])) as lab:

@@ -278,7 +278,7 @@ import sys
 from ansible_collections.bridgeport.net.plugins.module_utils._engine import Engine, Touched
 from ansible_collections.bridgeport.net.plugins.module_utils._want_rules import want_publishes, without_publishes
 for number in range(200):
-    ports = [{"endpoint": "web", "ports": ["8080:5000"], "loopback": "nat", "sources": []}]
+    ports = [{"endpoint": "web", "ports": ["8080:5000"], "loopback": "nat"}]
     def decide(topology, facts):
         return without_publishes(topology, ports) if number % 2 else want_publishes(topology, ports, facts)
     outcome = Engine().run(decide, Touched(endpoints=["web"]), False)
