@@ -59,11 +59,24 @@ def _listed_hook(body: t.Mapping[str, t.Any]) -> tuple[str, str, int] | None:
 
 def _listed_type(body: t.Mapping[str, t.Any]) -> str:
     kind = body["type"]
+    if isinstance(kind, dict):
+        # Since nftables 1.1, a set that was declared by what is compared with it is listed so.
+        kind = [_type_of(part) for part in kind.get("typeof", {}).get("concat", ())]
     text = kind if isinstance(kind, str) else " . ".join(kind)
     if "map" not in body:
         return text
     data = body["map"]
     return "%s : %s" % (text, data if isinstance(data, str) else " . ".join(data))
+
+
+def _type_of(expression: t.Mapping[str, t.Any]) -> str:
+    """The type of an expression of ours, in its name; "unknown" for any other."""
+    payload = expression.get("payload", {})
+    if expression.get("meta", {}).get("key") == "iifname":
+        return "ifname"
+    if (payload.get("protocol"), payload.get("field")) == ("ether", "saddr"):
+        return "ether_addr"
+    return "integer" if "base" in payload else "unknown"
 
 
 def _listed_element(item: t.Any, kinds: t.Sequence[str]) -> Element:

@@ -81,7 +81,15 @@ def test_nothing_to_do_is_nothing_at_all() -> None:
         (4, ["80:5000"], "none", ["! -d 127.0.0.0/8 -p tcp -m tcp --dport 80 -j DNAT --to-destination 10.0.1.2:5000"]),
         (6, ["80:5000"], "none", ["-s fe80::/10 -j RETURN", "-p tcp -m tcp --dport 80 -j DNAT --to-destination [fd00:1::2]:5000"]),
         (4, ["127.0.0.1:80:1/udp"], "nat", ["-d 127.0.0.1/32 -p udp -m udp --dport 80 -j DNAT --to-destination 10.0.1.2:1"]),
-        (6, ["[2001:db8::1]:80:1/sctp"], "nat", ["-s fe80::/10 -j RETURN", "-d 2001:db8::1/128 -p sctp -m sctp --dport 80 -j DNAT --to-destination [fd00:1::2]:1"]),
+        (
+            6,
+            ["[2001:db8::1]:80:1/sctp"],
+            "nat",
+            [
+                "-s fe80::/10 -j RETURN",
+                "-d 2001:db8::1/128 -p sctp -m sctp --dport 80 -j DNAT --to-destination [fd00:1::2]:1",
+            ],
+        ),
     ],
 )  # fmt: skip
 def test_a_publish_is_one_rule(version: int, ports: list[str], loopback: str, rules: list[str]) -> None:

@@ -13,6 +13,7 @@ import pytest
 from ansible_collections.bridgeport.net.plugins.module_utils._nft_listing import parse_table
 from ansible_collections.bridgeport.net.plugins.module_utils._nft_render import render_table
 from ansible_collections.bridgeport.net.plugins.module_utils._nft_table import (
+    LINK,
     Chain,
     Table,
     drift,
@@ -201,3 +202,19 @@ def test_rendered_table_is_recognised_in_its_listing(version: int, ports: list[s
     publishes = [{"endpoint": "both", "ports": ports}]
     wanted = render_table(rules_of(decided([DUAL, sealed], [BOTH], publishes, [{"network": "dual0"}]))[version])
     assert same(parse_table(version, listing(wanted)), wanted)
+
+
+def test_a_set_that_newer_versions_list_by_expressions() -> None:
+    """nftables 1.0 lists type names, 1.1 what the set was declared with."""
+    expressions = [
+        {"meta": {"key": "iifname"}},
+        {"payload": {"protocol": "ether", "field": "saddr"}},
+        {"payload": {"base": "th", "offset": 64, "len": 128}},
+    ]
+    by_version = [["ifname", "ether_addr", "integer"], {"typeof": {"concat": expressions}}]
+    kinds = [
+        parse_table(LINK, [{"set": {"name": "own_targets", "type": kind}}]).sets["own_targets"] for kind in by_version
+    ]
+    assert kinds == ["ifname . ether_addr . integer"] * 2
+    strange = {"typeof": {"concat": [{"payload": {"protocol": "ip", "field": "saddr"}}]}}
+    assert parse_table(LINK, [{"set": {"name": "x", "type": strange}}]).sets["x"] == "unknown"
