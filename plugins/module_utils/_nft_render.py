@@ -151,27 +151,7 @@ def _chains(rules: FamilyRules, limits: bool) -> t.Iterator[Chain]:
         yield chain_of("to_" + network.bridge, None, _inbound(network, family, _PING[rules.version], limits))
         if network.sealed or limits:
             yield chain_of("from_" + network.bridge, None, _outbound(network, family))
-    yield chain_of("closed", None, [*_doors(rules, family), ("drop", "endpoints are not addressed from outside")])
-    guard = [
-        (
-            "%s daddr @guarded fib daddr type != local ct state != { established, related } jump closed" % family,
-            "guard endpoints",
-        )
-    ]
-    if rules.version == 4:
-        guard.insert(0, ('iifname != "lo" ip daddr %s drop' % loopback, "loopback addresses do not come by wire"))
-    if any(item.allowed is not None for item in rules.translations):
-        service = "meta l4proto . th dport"
-        yield chain_of(
-            "listed",
-            None,
-            [
-                ("%s daddr . %s vmap @limited_at" % (family, service), "published on one host address"),
-                ("%s vmap @limited" % service, "published on every host address"),
-            ],
-        )
-        guard.append(("ct state != { established, related } fib daddr type local jump listed", "lists of sources"))
-    yield chain_of("guard", ("filter", "prerouting", _GUARD_PRIORITY), guard)
+    yield from _guard_chains(rules, family, loopback)
     at = "%s daddr . meta l4proto . th dport map @published_at" % family
     yield chain_of(
         "publish",
@@ -195,6 +175,31 @@ def _chains(rules: FamilyRules, limits: bool) -> t.Iterator[Chain]:
         [("iifname vmap @from_network", "by network"), ("oifname vmap @to_network", "by network")],
     )
     yield chain_of("postrouting", ("nat", "postrouting", 100), [*_returns(rules, family), *_sources(rules, family)])
+
+
+def _guard_chains(rules: FamilyRules, family: str, loopback: str) -> t.Iterator[Chain]:
+    """What is stopped before its destination is translated, and the chains that this leads to."""
+    yield chain_of("closed", None, [*_doors(rules, family), ("drop", "endpoints are not addressed from outside")])
+    guard = [
+        (
+            "%s daddr @guarded fib daddr type != local ct state != { established, related } jump closed" % family,
+            "guard endpoints",
+        )
+    ]
+    if rules.version == 4:
+        guard.insert(0, ('iifname != "lo" ip daddr %s drop' % loopback, "loopback addresses do not come by wire"))
+    if any(item.allowed is not None for item in rules.translations):
+        service = "meta l4proto . th dport"
+        yield chain_of(
+            "listed",
+            None,
+            [
+                ("%s daddr . %s vmap @limited_at" % (family, service), "published on one host address"),
+                ("%s vmap @limited" % service, "published on every host address"),
+            ],
+        )
+        guard.append(("ct state != { established, related } fib daddr type local jump listed", "lists of sources"))
+    yield chain_of("guard", ("filter", "prerouting", _GUARD_PRIORITY), guard)
 
 
 def _loopback_rule(version: int, loopback: str) -> tuple[str, str]:
