@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from hostlab import Host, Lab
-from hostlab.machine import Machine
+from hostlab.image import image
+from hostlab.machine import Machine, boot
 
 ROOT = Path(__file__).resolve().parents[2]
 COLLECTIONS = ROOT / ".ansible" / "collections"
@@ -209,6 +210,12 @@ def site(lab: Lab, *arguments: str) -> dict[str, int]:
     done = playbook(lab, *arguments)
     assert done.returncode == 0, done.stdout + done.stderr
     return recap(done.stdout)
+
+
+def boot_for_modules(lab: Lab, python: Interpreter) -> Machine:
+    """Boot the managed host as a machine with systemd on which that Python finds Ansible and the checkout."""
+    visible = [ROOT, Path(sys.prefix).resolve(), Path(python.python_path.partition(":")[0])]
+    return boot(lab, "host", HOST, image(ROOT / ".cache" / "images"), visible)
 
 
 def machine_of(lab: Lab) -> Machine:

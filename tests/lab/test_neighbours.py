@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,8 +13,7 @@ from typing import Any
 import pytest
 
 from hostlab import Host, Lab, echo_command
-from hostlab.machine import boot
-from support import CLIENT, HOST, ROOT, Interpreter, Modules
+from support import CLIENT, HOST, Interpreter, Modules, boot_for_modules
 
 NETWORK: dict[str, Any] = {"name": "docker0", "subnets": ["172.17.0.0/16", "fd00:17::/64"]}
 KINDS = ["nft", "legacy"]
@@ -177,13 +175,12 @@ def warnings(modules: Modules) -> list[str]:
 
 
 @pytest.fixture
-def booted_pair(tmp_path: Path, pythons: dict[str, Interpreter], image_root: Path) -> Iterator[tuple[Host, Modules]]:
+def booted_pair(tmp_path: Path, pythons: dict[str, Interpreter]) -> Iterator[tuple[Host, Modules]]:
     """The outside client and the modules of a machine with systemd."""
     python = pythons["debian"]
     with Lab(tmp_path / "lab") as lab:
         client = lab.add_host("client", CLIENT)
-        visible = [ROOT, Path(sys.prefix).resolve(), Path(python.python_path.partition(":")[0])]
-        machine = boot(lab, "host", HOST, image_root, visible)
+        machine = boot_for_modules(lab, python)
         client.start(echo_command("client", ["0.0.0.0:7000"], []), ready="ready")
         yield client, Modules(machine, python)
 

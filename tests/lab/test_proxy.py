@@ -7,18 +7,15 @@
 from __future__ import annotations
 
 import json
-import sys
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from hostlab import Host, Lab, echo_command
-from hostlab.image import image
-from hostlab.machine import Machine, boot
-from support import CLIENT, HOST, ROOT, Interpreter, Modules, transition
+from hostlab.machine import Machine
+from support import CLIENT, Interpreter, Modules, boot_for_modules, transition
 
 GATEWAY4, GATEWAY6, ONLY4, ONLY6 = "172.17.0.1", "fd00:17::1", "172.19.0.1", "fd00:18::1"
 PROXYD = "/usr/lib/systemd/systemd-socket-proxyd"
@@ -37,8 +34,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory, python: Interpreter) -> Iterat
     """A client, and a machine with systemd, which sees the checkout and Ansible."""
     with Lab(tmp_path_factory.mktemp("proxy") / "lab") as made:
         made.add_host("client", CLIENT)
-        visible = [ROOT, Path(sys.prefix).resolve(), Path(python.python_path.partition(":")[0])]
-        boot(made, "host", HOST, image(ROOT / ".cache" / "images"), visible)
+        boot_for_modules(made, python)
         yield made
 
 

@@ -8,17 +8,13 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from hostlab import Host, Lab, echo_command
-from hostlab.image import image
-from hostlab.machine import boot
-from support import CLIENT, HOST, ROOT, Interpreter, Modules, transition
+from support import CLIENT, ROOT, Interpreter, Modules, boot_for_modules, transition
 
 COMMAND = "/usr/local/sbin/bridgeport"
 UNIT = "bridgeport-ports@0.service"
@@ -52,8 +48,7 @@ def modules(tmp_path_factory: pytest.TempPathFactory, pythons: dict[str, Interpr
     python = pythons["debian"]
     with Lab(tmp_path_factory.mktemp("reservations") / "lab") as lab:
         lab.add_host("client", CLIENT)
-        visible = [ROOT, Path(sys.prefix).resolve(), Path(python.python_path.partition(":")[0])]
-        machine = boot(lab, "host", HOST, image(ROOT / ".cache" / "images"), visible)
+        machine = boot_for_modules(lab, python)
         made = Modules(machine, python)
         template = (ROOT / "roles/host/templates/bridgeport-ports@.service.j2").read_text(encoding="utf-8")
         machine.write("/etc/systemd/system/bridgeport-ports@.service", template.replace("{{ host_command }}", COMMAND))
