@@ -63,12 +63,3 @@ class Condition:
 
 PLAIN = [Condition(bridge_nf, repaired=repaired) for repaired, bridge_nf in product((False, True), (0, 1))]
 FOREIGN = [Condition(bridge_nf, forward) for forward, bridge_nf in product(("DROP nft", "DROP legacy"), (0, 1))]
-
-
-# Whether what another firewall drops by its policy still gets to our endpoints.
-FORWARD_DROP_HELD = True
-
-
-def held(condition: Condition) -> bool:
-    """Whether the collection promises its answers in this condition; what it does not yet is printed all the same."""
-    return condition.forward == "ACCEPT" or FORWARD_DROP_HELD

@@ -11,7 +11,7 @@ from functools import partial
 from itertools import product
 from typing import NamedTuple
 
-from matrix.conditions import Condition, held
+from matrix.conditions import Condition
 from matrix.rows import NOT_OFFERED, REFUSALS, Question
 
 Answers = Mapping[Question, str]
@@ -34,12 +34,12 @@ class Dockers(NamedTuple):
 
 
 def wrong(found: Iterable[Ours]) -> list[str]:
-    """A sentence for each cell that is held and wrong."""
+    """A sentence for each cell that is wrong."""
     return [
         f"{question}, {condition}: wanted {question.wanted}, got {answer}"
         for condition, answers in found
         for question, answer in answers.items()
-        if held(condition) and not question.right(answer)
+        if not question.right(answer)
     ]
 
 
@@ -115,7 +115,7 @@ def _wanted_or_same(cells: Sequence[Question]) -> str:
 
 
 def our_cell(cells: Sequence[Question], ours: Ours) -> str:
-    """Our answers to one cell's questions; in brackets what is not held yet, and WRONG behind what should be."""
+    """Our answers to one cell's questions; WRONG behind what is not what is wanted."""
     text = together(
         cells,
         {
@@ -124,9 +124,7 @@ def our_cell(cells: Sequence[Question], ours: Ours) -> str:
         },
     )
     bad = [question for question in cells if not question.right(ours.answers[question])]
-    if not bad:
-        return text
-    return f"{text} WRONG" if bad and held(ours.condition) else f"({text})"
+    return f"{text} WRONG" if bad else text
 
 
 def wanted(cells: Sequence[Question]) -> str:
