@@ -23,7 +23,13 @@ __all__ = (
 
 
 class BridgeportError(Exception):
-    """Base of every error that a module reports as a sentence instead of a traceback."""
+    """Base of every error that a module reports as a sentence instead of a traceback.
+
+    The sentence stays in one line, whatever the values are that it names.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message if message.isprintable() else "".join(map(_shown, message)))
 
 
 class InputError(BridgeportError):
@@ -51,6 +57,10 @@ class KernelError(BridgeportError):
     def __init__(self, message: str, code: int = 0) -> None:
         super().__init__(message)
         self.code = code
+
+
+def _shown(character: str) -> str:
+    return character if character.isprintable() else character.encode("unicode_escape").decode()
 
 
 def kernel_words(code: int) -> str:
