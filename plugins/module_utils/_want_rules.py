@@ -17,6 +17,7 @@ from ._model import (
     Endpoint,
     Masquerade,
     Publish,
+    Subnet,
     parse_address,
     parse_subnet,
     plain_subnet,
@@ -213,7 +214,13 @@ def masquerade_name(request: Request) -> str:
 
     :raises InputError: its source is not a subnet.
     """
-    return request.get("network") or str(parse_subnet(request["source"], "source of the masquerade"))
+    return request.get("network") or str(_source_of(request))
+
+
+def _source_of(request: Request) -> Subnet:
+    if not request.get("source"):
+        raise InputError("Cannot masquerade: neither a network nor a source is named. Name one of the two.")
+    return parse_subnet(request["source"], "source of the masquerade")
 
 
 def _want_masquerade(topology: Topology, request: Request) -> Masquerade:
@@ -221,7 +228,7 @@ def _want_masquerade(topology: Topology, request: Request) -> Masquerade:
     if request.get("to_source"):
         to_source = parse_address(request["to_source"], "to_source of the masquerade")
     if not request.get("network"):
-        source = parse_subnet(request["source"], "source of the masquerade")
+        source = _source_of(request)
         interface = request.get("except_out_interface") or ""
         if interface:
             valid_interface_name(interface, "except_out_interface of the masquerade")

@@ -267,6 +267,12 @@ def test_masquerades_are_removed_by_network_or_subnet() -> None:
     assert sorted(without_masquerades(topology, gone).masquerades) == ["dual0"]
 
 
+@pytest.mark.parametrize("request_", [{"network": ""}, {"source": ""}, {"network": "", "source": None}])
+def test_masquerade_of_nothing_is_refused(request_: dict[str, t.Any]) -> None:
+    refused(lambda: want_masquerades(HOST, [request_]), "neither a network nor a source", "Name one")
+    refused(lambda: without_masquerades(HOST, [request_]), "neither a network nor a source", "Name one")
+
+
 def test_masquerade_name_of_a_request() -> None:
     assert masquerade_name({"network": "lan0", "source": None}) == "lan0"
     assert masquerade_name({"network": None, "source": "FD09::/64"}) == "fd09::/64"
