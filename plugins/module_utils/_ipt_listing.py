@@ -11,23 +11,38 @@ from __future__ import annotations
 import re
 import typing as t
 
-from ._ipt_table import Place, Rule, Tables, is_our_chain
+from ._errors import KernelError
+from ._ipt_table import CHAIN, PROGRAM, Place, Rule, Tables, is_our_chain
 
 __all__ = ("parse_save",)
 
 # Where Docker looks for the rules of others before it applies its own.
 _DOCKER_CHAIN = "DOCKER-USER"
 _WORD = re.compile(r'"((?:[^"\\]|\\.)*)"|(\S+)')
+_QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')
 _ESCAPED = re.compile(r"\\(.)")
 
 
 def parse_save(version: int, text: str) -> Tables:
-    """Read what is ours in the output of ``iptables-save`` or ``ip6tables-save``."""
+    """Read what is ours in the output of ``iptables-save`` or ``ip6tables-save``.
+
+    :raises KernelError: it cannot be understood.
+    """
+    try:
+        return _parse(version, text)
+    except (KeyError, IndexError, ValueError) as problem:
+        raise KernelError(
+            "Cannot read the rules of IPv%d: %s-save printed what cannot be understood (%s: %s). Look at its output."
+            % (version, PROGRAM[version], type(problem).__name__, problem)
+        ) from None
+
+
+def _parse(version: int, text: str) -> Tables:
     chains: dict[Place, list[Rule]] = {}
     hooks: dict[Place, list[Rule]] = {}
     forward = _Forward()
     table, used_by_others = "", False
-    for line in text.splitlines():
+    for line in _lines(text):
         if line.startswith("*"):
             table = line[1:].strip()
         elif line.startswith(":"):
@@ -54,6 +69,28 @@ def parse_save(version: int, text: str) -> Tables:
         forward.has_docker,
         used_by_others,
     )
+
+
+def _lines(text: str) -> t.Iterator[str]:
+    """The lines of a listing. A comment may hold line breaks, and much else that would end a line elsewhere."""
+    begun: list[str] = []
+    for line in text.split("\n"):
+        if line.count('"') % 2 == 0 if "\\" not in line else _even(line):
+            if begun:
+                begun.append(line)
+            else:
+                yield line
+        elif begun:
+            yield "\n".join((*begun, line))
+            begun = []
+        else:
+            begun = [line]
+    # Where a quote never ends, it was none.
+    yield from begun
+
+
+def _even(line: str) -> bool:
+    return _ESCAPED.sub("", line).count('"') % 2 == 0
 
 
 class _Forward:
@@ -98,6 +135,10 @@ class _Forward:
 
 
 def _target(words: str) -> str:
+    """The chain of our name that a rule leads to, or else any text that is none."""
+    if CHAIN not in words:
+        return ""
+    words = _QUOTED.sub('""', words)
     for option in ("-j ", "-g "):
         _before, found, name = words.rpartition(option)
         if found:
@@ -108,7 +149,7 @@ def _target(words: str) -> str:
 def _words(text: str) -> Rule:
     """The words of a rule, without their quotes."""
     # Most have a quoted comment of one word, and there may be many.
-    if "\\" not in text and not any(" " in part for part in text.split('"')[1::2]):
+    if "\\" not in text and all(part.split() == [part] for part in text.split('"')[1::2]):
         return tuple(text.replace('"', "").split())
     return tuple(_plain(match) for match in _WORD.finditer(text))
 

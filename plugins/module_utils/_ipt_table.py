@@ -15,6 +15,8 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass, field
 
+from ._errors import KernelError
+
 __all__ = (
     "CHAIN",
     "COMMENT",
@@ -225,13 +227,26 @@ _FORMS = {
 
 
 def restore_text(tables: t.Mapping[str, t.Sequence[Step]]) -> str:
-    """The steps as ``iptables-restore --noflush`` reads them; empty if there are none."""
+    """The steps as ``iptables-restore --noflush`` reads them; empty if there are none.
+
+    :raises KernelError: a rule of somebody else's has a line break in it, which no quotes protect.
+    """
     lines = []
     for table, listed in tables.items():
         lines.append("*" + table)
-        lines += [_FORMS[step.verb] % (step.chain, " ".join(map(_quoted, step.rule))) for step in listed]
+        lines += [_FORMS[step.verb] % (step.chain, _one_line(step.rule)) for step in listed]
         lines.append("COMMIT")
     return "".join(line + "\n" for line in lines)
+
+
+def _one_line(rule: Rule) -> str:
+    text = " ".join(map(_quoted, rule))
+    if "\n" in text:
+        raise KernelError(
+            "Cannot write the rule '%s': it has a line break in it, which iptables-restore takes for the rule's end. "
+            "Remove the rule by hand." % text
+        )
+    return text
 
 
 def _quoted(word: str) -> str:

@@ -10,6 +10,7 @@ import typing as t
 from dataclasses import replace
 
 import pytest
+from ansible_collections.bridgeport.net.plugins.module_utils._errors import KernelError
 from ansible_collections.bridgeport.net.plugins.module_utils._ipt_listing import parse_save
 from ansible_collections.bridgeport.net.plugins.module_utils._ipt_render import render_tables
 from ansible_collections.bridgeport.net.plugins.module_utils._ipt_table import (
@@ -26,7 +27,7 @@ from ansible_collections.bridgeport.net.plugins.module_utils._topology import To
 from hypothesis import given
 from hypothesis import strategies as st
 from ipt_interpreter import Kernel
-from samples import BOTH, DUAL, Request, decided
+from samples import BOTH, DUAL, Request, decided, refused
 from test_properties import topologies
 
 FOREIGN: dict[tuple[str, str], list[str]] = {
@@ -256,3 +257,48 @@ def test_restoring_repairs_damaged_tables(topology: Topology, data: st.DataObjec
     assert same(there, wanted) == (not list(drift(there, wanted)))
     kernel.restore(text(there, wanted))
     assert same(parse_save(4, kernel.save()), wanted)
+
+
+# What others write, as iptables-save prints it
+
+
+def listed(*rules: str) -> str:
+    chains = ":INPUT ACCEPT [0:0]\n:FORWARD ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\n:BRIDGEPORT - [0:0]\n"
+    return "*filter\n%s%sCOMMIT\n" % (chains, "".join(rule + "\n" for rule in rules))
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        '-A INPUT -j LOG --log-prefix "-j BRIDGEPORT "',
+        '-A INPUT -j LOG --log-prefix "-g BRIDGEPORT/lan0 x"',
+        '-A INPUT -m comment --comment "say \\"-j BRIDGEPORT \\"" -j LOG --log-prefix "-j BRIDGEPORT "',
+        '-A INPUT -m comment --comment "a\n-A BRIDGEPORT -j DROP" -j ACCEPT',
+        '-A INPUT -m comment --comment "a\n\n:BRIDGEPORT-x - [0:0]\n*nat\n" -j ACCEPT',
+        '-A INPUT -m comment --comment "a \\" b\n-A BRIDGEPORT -j DROP" -j ACCEPT',
+        '-A INPUT -m comment --comment "a\u2028-A BRIDGEPORT -j DROP" -j ACCEPT',
+        '-A INPUT -m comment --comment "a\x0b-A INPUT -j BRIDGEPORT" -j ACCEPT',
+        "-A INPUT -j BRIDGEPORTS",
+    ],
+)
+def test_text_in_a_rule_of_others_is_not_taken_for_a_rule_of_ours(rule: str) -> None:
+    found = parse_save(4, listed(rule, "-A OUTPUT -j BRIDGEPORT"))
+    assert found.chains == {("filter", "BRIDGEPORT"): ()}
+    assert found.hooks == {("filter", "OUTPUT"): (("-j", "BRIDGEPORT"),)}
+    assert found.used_by_others
+
+
+def test_quote_that_does_not_end_hides_nothing() -> None:
+    found = parse_save(4, listed('-A INPUT -m recent --name a"b -j DROP', "-A BRIDGEPORT -j DROP"))
+    assert found.chains == {("filter", "BRIDGEPORT"): (("-j", "DROP"),)}
+
+
+@pytest.mark.parametrize("text", ["-A BRIDGEPORT -j DROP\n", ":BRIDGEPORT\n", "*filter\n-A FORWARD -j DROP\n"])
+def test_listing_that_makes_no_sense_is_an_error(text: str) -> None:
+    refused(lambda: parse_save(4, text), "rules of IPv4", "iptables-save", kind=KernelError)
+
+
+def test_rule_with_a_line_break_is_never_written() -> None:
+    hook = ("-m", "comment", "--comment", "x\n-F INPUT", "-j", "BRIDGEPORT")
+    there = Tables(4, hooks={("filter", "INPUT"): (hook,)})
+    refused(lambda: text(there, Tables(4)), "x\\n-F INPUT", "by hand", kind=KernelError)
