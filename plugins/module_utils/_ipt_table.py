@@ -30,6 +30,7 @@ __all__ = (
     "accept_words",
     "drift",
     "foreign",
+    "has_our_rules",
     "is_our_chain",
     "restore_text",
     "same",
@@ -80,12 +81,21 @@ def is_our_chain(name: str) -> bool:
     return name == CHAIN or name.startswith((CHAIN + "-", CHAIN + "/", CHAIN + "."))
 
 
+def _is_ours(rule: Rule) -> bool:
+    return any(word.startswith(COMMENT) for word in rule)
+
+
+def has_our_rules(tables: Tables) -> bool:
+    """Whether there is any rule that we wrote."""
+    return any(_is_ours(rule) for rules in (*tables.chains.values(), *tables.hooks.values()) for rule in rules)
+
+
 def foreign(tables: Tables) -> str:
     """Words for a rule in a chain of our name that somebody else wrote, or "". The administrator's chain is his."""
     for (table, chain), rules in tables.chains.items():
         if chain != USER_CHAIN:
             for rule in rules:
-                if not any(word.startswith(COMMENT) for word in rule):
+                if not _is_ours(rule):
                     return "the chain %s in table %s of %s holds the rule '%s'" % (
                         chain,
                         table,

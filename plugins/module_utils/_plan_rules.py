@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import typing as t
 
-from ._backends import BACKENDS, NFTABLES, check_names, rendered, wanted_tables
+from ._backends import BACKENDS, NFTABLES, Tables, check_names, rendered, wanted_tables
 from ._changes import Change
 from ._changes_rules import ChangeFirewalld, ChangeProxies, ChangeReservations, ChangeRules, ForgetFlows
 from ._errors import StateError
 from ._flows import redirected, shut_out
 from ._foreign import firewalld_files, is_written_by_us
-from ._ipt_table import same_translation
+from ._ipt_table import has_our_rules, same_translation
 from ._proxy_units import proxies_of
 from ._reservations import reserved_of
 from ._state import Observed
@@ -41,8 +41,7 @@ class RulesPlanner:
         for name in sorted(holders, key=lambda name: (name != backend, name)):
             there = {**rendered(name, Topology()), **self.seen.tables.get(name, {})}
             wanted, accepted = wanted_tables(name, backend, self.after, there)
-            fresh = self.before.empty or (name == backend and name != had_backend)
-            if fresh and not check_names(name, there, wanted):
+            if self._had_nothing(name, backend, had_backend, there) and not check_names(name, there, wanted):
                 continue
             if all(BACKENDS[name].same(there[version], wanted[version]) for version in there):
                 continue
@@ -55,6 +54,12 @@ class RulesPlanner:
             replaces = had_backend if name == backend and had_backend not in ("", backend) else ""
             yield ChangeRules(subject, name, there, wanted, tuple(drifted), replaces)
         yield from self._stale(subject, had_backend)
+
+    def _had_nothing(self, name: str, backend: str, had_backend: str, there: t.Mapping[int, Tables]) -> bool:
+        """Whether a backend is not known to hold anything of ours, so that what bears our names may be another's."""
+        if self.before.empty or name == had_backend:
+            return self.before.empty
+        return name == backend or (name != NFTABLES and not any(map(has_our_rules, there.values())))
 
     def _check_bridges(self) -> None:
         apart = sorted(name for name, network in self.after.networks.items() if not network.icc)
