@@ -8,24 +8,46 @@
 
 from __future__ import annotations
 
+import json
 import typing as t
 
-from ._nft_table import Chain, Element, Key, Table, target_text
+from ._errors import KernelError
+from ._nft_table import FAMILY, TABLE, Chain, Element, Key, Table, set_flags, target_text
 
 __all__ = ("parse_table",)
 
 _PROTOCOLS = {"6": "tcp", "17": "udp", "132": "sctp"}
 
 
+def _spelled_target(value: t.Any) -> t.Any:
+    try:
+        return target_text(int(str(value), 0))
+    except ValueError:
+        return value
+
+
 # Parts of a key that not every host and version of nft prints alike: one without /etc/protocols lists numbers.
 _SPELLINGS: tuple[tuple[str, t.Callable[[t.Any], t.Any]], ...] = (
     ("inet_proto", lambda value: _PROTOCOLS.get(str(value), value)),
-    ("integer", lambda value: target_text(int(str(value), 0))),
+    ("integer", _spelled_target),
 )
 
 
 def parse_table(version: int, listing: t.Iterable[t.Mapping[str, t.Any]]) -> Table:
-    """Read the objects of ``nft -j list table`` (its ``nftables`` array) into a :class:`Table`."""
+    """Read the objects of ``nft -j list table`` (its ``nftables`` array) into a :class:`Table`.
+
+    :raises KernelError: they cannot be understood.
+    """
+    try:
+        return _parse(version, listing)
+    except (AttributeError, KeyError, IndexError, StopIteration, TypeError, ValueError) as problem:
+        raise KernelError(
+            "Cannot read the table %s %s: nftables listed what cannot be understood (%s: %s). Look at 'nft list table "
+            "%s %s'." % (FAMILY[version], TABLE, type(problem).__name__, problem, FAMILY[version], TABLE)
+        ) from None
+
+
+def _parse(version: int, listing: t.Iterable[t.Mapping[str, t.Any]]) -> Table:
     exists = flagged = False
     sets: dict[str, str] = {}
     elements: dict[str, dict[Key, Element]] = {}
@@ -63,6 +85,10 @@ def _listed_type(body: t.Mapping[str, t.Any]) -> str:
         # Since nftables 1.1, a set that was declared by what is compared with it is listed so.
         kind = [_type_of(part) for part in kind.get("typeof", {}).get("concat", ())]
     text = kind if isinstance(kind, str) else " . ".join(kind)
+    flags = body.get("flags", [])
+    if (flags if isinstance(flags, str) else " ".join(flags)) != set_flags(body["name"]):
+        # Ours has others. So it shows as one of another type, and replaces the table.
+        text += ", other flags"
     if "map" not in body:
         return text
     data = body["map"]
@@ -99,10 +125,20 @@ def _listed_element(item: t.Any, kinds: t.Sequence[str]) -> Element:
 def _listed_value(value: t.Any) -> Key:
     if isinstance(value, dict):
         if "concat" in value:
-            return tuple(value["concat"])
-        if "prefix" in value:
-            return ("%s/%s" % (value["prefix"]["addr"], value["prefix"]["len"]),)
+            parts = value["concat"]
+            return tuple(map(_word, parts)) if any(isinstance(part, dict) for part in parts) else tuple(parts)
         for verdict in ("jump", "goto"):
             if verdict in value:
                 return (verdict, value[verdict]["target"])
-    return (value,)
+    return (_word(value),)
+
+
+def _word(value: t.Any) -> t.Any:
+    """One part of a key, as nft reads it again. What nothing of ours looks like is just some text."""
+    if not isinstance(value, dict):
+        return value
+    if "prefix" in value:
+        return "%s/%s" % (value["prefix"]["addr"], value["prefix"]["len"])
+    if "range" in value:
+        return "%s-%s" % tuple(value["range"])
+    return json.dumps(value, sort_keys=True)

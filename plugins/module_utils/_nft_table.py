@@ -25,6 +25,7 @@ __all__ = (
     "digest",
     "drift",
     "same",
+    "set_flags",
     "target_text",
     "transaction",
 )
@@ -144,8 +145,13 @@ def _set_kind(kind: str) -> str:
 def _set_body(name: str, kind: str) -> str:
     if kind in _TYPEOF:
         return _TYPEOF[kind]
-    interval = name == "guarded" or name.startswith(SOURCES)
-    return "type %s;%s" % (kind, " flags interval;" if interval else "")
+    flags = set_flags(name)
+    return "type %s;%s" % (kind, " flags %s;" % flags if flags else "")
+
+
+def set_flags(name: str) -> str:
+    """The flags of a set or map of ours, "" for none."""
+    return "interval" if name == "guarded" or name.startswith(SOURCES) else ""
 
 
 def _chain_lines(place: str, before: Table, after: Table) -> t.Iterator[str]:
@@ -194,7 +200,8 @@ def _leftover_lines(place: str, before: Table, after: Table) -> t.Iterator[str]:
 
 
 def _key_text(name: str, key: Key) -> str:
-    first = '"%s"' % key[0] if name in _BY_INTERFACE else str(key[0])
+    # The star stands for all that is not listed.
+    first = '"%s"' % key[0] if name in _BY_INTERFACE and key[0] != "*" else str(key[0])
     return " . ".join((first, *map(str, key[1:])))
 
 

@@ -15,6 +15,7 @@ from ansible_collections.bridgeport.net.plugins.module_utils._nft_table import (
     Chain,
     Element,
     Table,
+    set_flags,
 )
 
 _HOOK = re.compile(r"\{ type (\S+) hook (\S+) priority (-?\d+); policy accept; \}\Z")
@@ -148,6 +149,8 @@ def listing(table: Table) -> list[dict[str, t.Any]]:
         key_type, _colon, data_type = kind.partition(" : ")
         types = key_type.split(" . ")
         body: dict[str, t.Any] = {**at, "name": name, "type": types if len(types) > 1 else key_type, "handle": 2}
+        if set_flags(name):
+            body["flags"] = [set_flags(name)]
         if data_type:
             body["map"] = data_type
         elements = []

@@ -10,11 +10,13 @@ import copy
 import typing as t
 
 import pytest
+from ansible_collections.bridgeport.net.plugins.module_utils._errors import KernelError
 from ansible_collections.bridgeport.net.plugins.module_utils._nft_listing import parse_table
 from ansible_collections.bridgeport.net.plugins.module_utils._nft_render import render_table
 from ansible_collections.bridgeport.net.plugins.module_utils._nft_table import (
     LINK,
     Chain,
+    Key,
     Table,
     drift,
     same,
@@ -22,7 +24,7 @@ from ansible_collections.bridgeport.net.plugins.module_utils._nft_table import (
 )
 from ansible_collections.bridgeport.net.plugins.module_utils._ruleset import rules_of
 from nft_interpreter import Kernel, listing
-from samples import BOTH, DUAL, decided
+from samples import BOTH, DUAL, decided, refused
 
 # What nft 1.0.6 printed for the table of one network docker0 (172.17.0.0/16) with 80:5000 and 127.0.0.1:8443:443
 # published, expressions left out, and of the chains those that a listing shows in each way.
@@ -184,6 +186,63 @@ def test_other_policy_of_a_base_chain_is_drift_and_replaces_the_table() -> None:
     assert list(drift(there, wanted)) == ["Restore the changed rules of chain forward in table ip bridgeport."]
     assert transaction(there, wanted) == "delete table ip bridgeport\n" + transaction(Table(4), wanted)
     assert Kernel(there).run(transaction(there, wanted)) == wanted
+
+
+@pytest.mark.parametrize(
+    ("flags", "replaced"), [(["interval"], False), ("interval", False), ([], True), (["interval", "timeout"], True)]
+)
+def test_set_with_other_flags_replaces_the_table(flags: t.Any, replaced: bool) -> None:
+    wanted = docker0()
+    printed = copy.deepcopy(listing(wanted))
+    (body,) = [item["set"] for item in printed if item.get("set", {}).get("name") == "guarded"]
+    body["flags"] = flags
+    there = parse_table(4, printed)
+    assert same(there, wanted) is not replaced
+    assert transaction(there, wanted).startswith("delete table") is replaced
+
+
+@pytest.mark.parametrize(
+    ("element", "key"),
+    [
+        ({"range": ["10.7.0.1", "10.7.0.9"]}, ("10.7.0.1-10.7.0.9",)),
+        (
+            {"elem": {"val": {"prefix": {"addr": "10.7.0.0", "len": 16}}, "timeout": 3600, "expires": 9}},
+            ("10.7.0.0/16",),
+        ),
+        ({"concat": [{"prefix": {"addr": "10.0.0.0", "len": 8}}, {"range": [80, 90]}]}, ("10.0.0.0/8", "80-90")),
+        ({"concat": ["a", {"set": [1]}]}, ("a", '{"set": [1]}')),
+    ],
+)
+def test_elements_of_others_are_read(element: t.Any, key: Key) -> None:
+    """As nft 1.0.6 lists them."""
+    there = parse_table(4, [{"set": {"name": "x", "type": "ipv4_addr", "elem": [element]}}])
+    assert list(there.elements["x"]) == [key]
+
+
+def test_range_that_others_put_into_a_set_of_ours_is_taken_out() -> None:
+    wanted = docker0()
+    printed = copy.deepcopy(listing(wanted))
+    (body,) = [item["set"] for item in printed if item.get("set", {}).get("name") == "guarded"]
+    body["elem"].append({"range": ["10.7.0.1", "10.7.0.9"]})
+    there = parse_table(4, printed)
+    assert transaction(there, wanted) == "delete element ip bridgeport guarded { 10.7.0.1-10.7.0.9 }\n"
+
+
+def test_element_for_all_that_is_not_listed_is_taken_out() -> None:
+    wanted = docker0()
+    printed = copy.deepcopy(listing(wanted))
+    (body,) = [item["map"] for item in printed if item.get("map", {}).get("name") == "to_network"]
+    body["elem"].append(["*", {"accept": None}])
+    there = parse_table(4, printed)
+    # In quotes it is the name of an interface, which nft refuses.
+    assert transaction(there, wanted) == "delete element ip bridgeport to_network { * }\n"
+
+
+@pytest.mark.parametrize(
+    "item", [{}, {"set": {}}, {"set": {"name": "x", "type": 5}}, {"rule": []}, {"map": {"name": []}}, [], 5]
+)
+def test_listing_that_makes_no_sense_is_an_error(item: t.Any) -> None:
+    refused(lambda: parse_table(4, [item]), "table ip bridgeport", "cannot be understood", kind=KernelError)
 
 
 def test_map_data_that_is_printed_as_a_list_is_read_alike() -> None:
