@@ -18,7 +18,7 @@ import typing as t
 
 from ._errors import KernelError, kernel_words
 from ._flows import Flow
-from ._model import Address, Subnet, parse_address
+from ._model import Address, Subnet, plain_address
 from ._netlink import Socket
 
 __all__ = ("forget_flows",)
@@ -88,14 +88,14 @@ class _Ours:
         self._local = _local_addresses()
 
     def has(self, original: t.Any, reply: t.Any) -> bool:
-        destination = parse_address(original.daddr, "destination of a flow")
+        destination = plain_address(original.daddr)
         flow = self._flows.get((str(destination), original.dport))
         if flow is None and self._is_local(destination):
             flow = self._flows.get(("", original.dport))
         return flow is not None and (flow.allowed is None or self._shut_out(flow.allowed, original, reply, destination))
 
     def _shut_out(self, allowed: tuple[Subnet, ...], original: t.Any, reply: t.Any, destination: Address) -> bool:
-        source = parse_address(original.saddr, "source of a flow")
+        source = plain_address(original.saddr)
         # What the host itself sends is not limited, and what ends at the host goes to a process of its own.
         ends_here = original.daddr == reply.saddr and self._is_local(destination)
         return not (ends_here or self._is_local(source) or any(source in subnet for subnet in allowed))

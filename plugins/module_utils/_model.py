@@ -129,7 +129,7 @@ def parse_address(text: str, what: str) -> Address:
     """Parse an IPv4 or IPv6 address; an IPv4-mapped IPv6 address becomes the IPv4 address.
 
     :param what: what the address is for, for example ``host address of the publish``.
-    :raises InputError: not an address.
+    :raises InputError: not an address, or an IPv6 address that is none of its own.
     """
     try:
         address = plain_address(text)
@@ -140,20 +140,31 @@ def parse_address(text: str, what: str) -> Address:
         ) from None
     if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
         return address.ipv4_mapped
+    _check_kind(address, text, what)
     return address
+
+
+def _check_kind(address: Address, text: str, what: str) -> None:
+    """Refuse what the kernel's tools spell with an IPv4 address at its end: none of ours would be found again."""
+    if address.version == 6 and (0xFFFF < int(address) < 1 << 32 or int(address) >> 32 == 0xFFFF):
+        raise InputError(
+            "Cannot use %r as the %s: it is an IPv4 address written as an IPv6 one, which no packet has. "
+            "Give the IPv4 address, or another IPv6 address." % (text, what)
+        )
 
 
 def parse_subnet(text: str, what: str) -> Subnet:
     """Parse a subnet in CIDR notation without host bits.
 
-    :raises InputError: not a subnet, no prefix length, or host bits set; the error names the right subnet.
+    :raises InputError: not a subnet, no prefix length, or host bits set; the error names the right subnet. Or one of
+        IPv4 addresses in the guise of IPv6.
     """
     if "/" not in text:
         raise InputError(
             "Cannot use %r as the %s: the prefix length is missing. Write it as in 172.17.0.0/16." % (text, what)
         )
     try:
-        return plain_subnet(text)
+        subnet = plain_subnet(text)
     except ValueError as problem:
         try:
             meant = ip_network("" if "%" in text else text, strict=False)
@@ -165,6 +176,8 @@ def parse_subnet(text: str, what: str) -> Subnet:
         raise InputError(
             "Cannot use %r as the %s: it has host bits set. Write the subnet itself, %s." % (text, what, meant)
         ) from None
+    _check_kind(subnet.network_address, text, what)
+    return subnet
 
 
 def source_texts(texts: t.Iterable[str], what: str) -> tuple[str, ...]:

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import errno
+import socket
 from ipaddress import ip_address, ip_network
 
 import pytest
@@ -21,6 +22,7 @@ from ansible_collections.bridgeport.net.plugins.module_utils._model import (
     parse_address,
     parse_mac,
     parse_subnet,
+    source_texts,
     valid_endpoint_name,
     valid_interface_name,
 )
@@ -214,3 +216,24 @@ def test_masquerade_is_named_by_network_or_subnet() -> None:
 def test_errno_is_told_in_the_kernels_words() -> None:
     assert kernel_words(errno.EEXIST) == "File exists (EEXIST)"
     assert kernel_words(4242).endswith("(errno 4242)")
+
+
+@pytest.mark.parametrize("text", ["::1.2.3.4", "::a:0", "::1:0", "::ffff:ffff"])
+def test_ipv4_address_in_the_guise_of_ipv6_is_refused(text: str) -> None:
+    """inet_ntop, and so nft and iptables-save, spell it in another way than Python does."""
+    refused(lambda: parse_address(text, "gateway"), repr(text), "gateway", "no packet has")
+    refused(lambda: parse_subnet(text + "/128", "source"), repr(text + "/128"), "source", "no packet has")
+
+
+@pytest.mark.parametrize(
+    "text", ["::", "::1", "::ffff", "0:0:0:0:0:1::", "64:ff9b::102:304", "::1:0:0:0", "fd00::102:304"]
+)
+def test_other_ipv6_address_is_spelled_in_one_way(text: str) -> None:
+    address = parse_address(text, "gateway")
+    assert socket.inet_ntop(socket.AF_INET6, address.packed) == str(address)
+    assert str(parse_subnet(text + "/128", "source")) == "%s/128" % address
+
+
+def test_subnet_of_ipv4_mapped_addresses_is_refused() -> None:
+    refused(lambda: parse_subnet("::ffff:0:0/96", "source"), "'::ffff:0:0/96'", "no packet has")
+    refused(lambda: source_texts(["192.0.2.1", "::ffff:192.0.2.0/120"], "source"), "'::ffff:192.0.2.0/120'")
