@@ -8,9 +8,11 @@
 
 from __future__ import annotations
 
+import functools
 import typing as t
 
-from ._errors import RecordError
+from ._errors import InputError, RecordError
+from ._ipam import address_problem, gateway_problem
 from ._model import (
     LOOPBACKS,
     MODES,
@@ -20,10 +22,12 @@ from ._model import (
     Network,
     Publish,
     Route,
-    plain_address,
-    plain_subnet,
-    subnets_of,
+    parse_address,
+    parse_mac,
+    parse_subnet,
+    source_texts,
 )
+from ._names import valid_endpoint_name, valid_host_name, valid_interface_name, valid_sysctl
 from ._topology import Topology
 
 __all__ = (
@@ -36,6 +40,9 @@ __all__ = (
 )
 
 Json = t.Dict[str, t.Any]
+Item = t.TypeVar("Item")
+
+_HIGHEST_PORT = 65535
 
 
 def describe_network(network: Network) -> Json:
@@ -115,29 +122,53 @@ def topology_to_json(topology: Topology) -> Json:
 def topology_from_json(data: t.Any) -> Topology:
     """Read what :func:`topology_to_json` wrote.
 
-    :raises RecordError: a value is missing, of the wrong type or contradicts another.
+    :raises RecordError: a value is missing, of the wrong type, nothing that a request could have led to, or contradicts
+        another.
     """
     try:
         topology = Topology(
-            networks={item["name"]: _network(item) for item in data["networks"]},
-            endpoints={item["name"]: _endpoint(item) for item in data["endpoints"]},
-            publishes={publish.key: publish for publish in map(_publish, data["publishes"])},
-            masquerades={item.name: item for item in map(_masquerade, data["masquerades"])},
+            networks=_by_key(map(_network, data["networks"]), lambda network: network.name),
+            endpoints=_by_key(map(_endpoint, data["endpoints"]), lambda endpoint: endpoint.name),
+            publishes=_by_key(map(_publish, data["publishes"]), lambda publish: publish.key),
+            masquerades=_by_key(map(_masquerade, data["masquerades"]), lambda masquerade: masquerade.name),
         )
         _check_references(topology)
+        topology.check()
     except RecordError:
         raise
-    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as problem:
+    except KeyError as problem:
+        raise RecordError("it has no %s" % problem) from problem
+    except InputError as problem:
+        raise RecordError(_as_part(str(problem))) from problem
+    except (TypeError, ValueError, AttributeError, OverflowError) as problem:
         raise RecordError("%s: %s" % (type(problem).__name__, problem)) from problem
     return topology
 
 
+def _as_part(sentence: str) -> str:
+    """What is wrong with a request, as part of another sentence and without what to do."""
+    return "one %s" % sentence.partition(". ")[0][:1].lower() + sentence.partition(". ")[0][1:]
+
+
+def _by_key(items: t.Iterable[Item], key_of: t.Callable[[Item], t.Any]) -> dict[t.Any, Item]:
+    found: dict[t.Any, Item] = {}
+    for item in items:
+        if found.setdefault(key_of(item), item) is not item:
+            raise RecordError("%s is there twice" % (key_of(item),))
+    return found
+
+
 def _check_references(topology: Topology) -> None:
     for endpoint in topology.endpoints.values():
-        if endpoint.network not in topology.networks:
+        network = topology.networks.get(endpoint.network)
+        if network is None:
             raise RecordError(
                 "endpoint %s names the network %s, which is not there" % (endpoint.name, endpoint.network)
             )
+        for address in endpoint.addresses:
+            problem = address_problem(address, network)
+            if problem:
+                raise RecordError("endpoint %s has the address %s, but %s" % (endpoint.name, address, problem))
     for publish in topology.publishes.values():
         if publish.endpoint not in topology.endpoints:
             raise RecordError("a publish names the endpoint %s, which is not there" % publish.endpoint)
@@ -147,38 +178,58 @@ def _check_references(topology: Topology) -> None:
 
 
 def _network(item: Json) -> Network:
-    return Network(
-        name=str(item["name"]),
-        subnets=tuple(plain_subnet(text) for text in item["subnets"]),
-        gateways=tuple(plain_address(text) for text in item["gateways"]),
-        allocate_from=tuple(plain_subnet(text) for text in item["allocate_from"]),
+    network = Network(
+        name=valid_interface_name(item["name"], "network"),
+        subnets=tuple(parse_subnet(text, "subnet") for text in _list(item["subnets"])),
+        gateways=tuple(parse_address(text, "gateway") for text in _list(item["gateways"])),
+        allocate_from=tuple(parse_subnet(text, "allocate_from") for text in _list(item["allocate_from"])),
         mode=_one_of(MODES, item["mode"]),
         icc=_boolean(item["icc"]),
-        mtu=_number(item["mtu"]),
-        mac=str(item["mac"]),
-        trusted_interfaces=tuple(map(str, item["trusted_interfaces"])),
+        mtu=_number(item["mtu"], 68, 65535),
+        mac=parse_mac(item["mac"], "network"),
+        trusted_interfaces=tuple(
+            valid_interface_name(name, "trusted interface") for name in _list(item["trusted_interfaces"])
+        ),
     )
+    if not network.subnets or len(network.subnets) != len(network.gateways):
+        raise RecordError("network %s has not one gateway for each subnet" % network.name)
+    for subnet, gateway in zip(network.subnets, network.gateways):
+        problem = gateway_problem(subnet, gateway)
+        if problem:
+            raise RecordError("network %s has the gateway %s, but %s" % (network.name, gateway, problem))
+    return network
 
 
 def _endpoint(item: Json) -> Endpoint:
+    name = valid_endpoint_name(item["name"])
     return Endpoint(
-        name=str(item["name"]),
+        name=name,
         network=str(item["network"]),
-        addresses=tuple(plain_address(text) for text in item["addresses"]),
-        mac=str(item["mac"]),
-        interface=str(item["interface"]),
+        addresses=tuple(parse_address(text, "address") for text in _list(item["addresses"])),
+        mac=parse_mac(item["mac"], "endpoint"),
+        interface=valid_interface_name(item["interface"], "interface"),
         default_route=_boolean(item["default_route"]),
-        routes=tuple(
-            Route(plain_subnet(route["destination"]), None if route["via"] is None else plain_address(route["via"]))
-            for route in item["routes"]
-        ),
-        expose=tuple(_exposed(text) for text in item["expose"]),
-        sysctls=tuple(sorted((str(key), str(value)) for key, value in item["sysctls"].items())),
-        nameservers=tuple(map(str, item["nameservers"])),
-        search=tuple(map(str, item["search"])),
-        aliases=tuple(map(str, item["aliases"])),
+        routes=tuple(map(_route, _list(item["routes"]))),
+        expose=tuple(map(_exposed, _list(item["expose"]))),
+        sysctls=tuple(sorted(valid_sysctl(key, value, name) for key, value in item["sysctls"].items())),
+        nameservers=tuple(str(parse_address(text, "nameserver")) for text in _list(item["nameservers"])),
+        search=tuple(valid_host_name(text, "search domain") for text in _list(item["search"])),
+        aliases=tuple(valid_host_name(text, "alias") for text in _list(item["aliases"])),
         guard=_boolean(item.get("guard", True)),
     )
+
+
+def _route(item: Json) -> Route:
+    via = item["via"]
+    return Route(
+        parse_subnet(item["destination"], "route"), None if via is None else parse_address(via, "gateway of a route")
+    )
+
+
+def _list(value: t.Any) -> list[t.Any]:
+    if not isinstance(value, list):
+        raise TypeError("%r is not a list" % (value,))
+    return value
 
 
 def _one_of(words: t.Sequence[str], value: t.Any) -> str:
@@ -187,9 +238,9 @@ def _one_of(words: t.Sequence[str], value: t.Any) -> str:
     return str(value)
 
 
-def _number(value: t.Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError("%r is not a whole number" % (value,))
+def _number(value: t.Any, least: int, most: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+        raise ValueError("%r is not a whole number from %d to %d" % (value, least, most))
     return value
 
 
@@ -201,37 +252,43 @@ def _boolean(value: t.Any) -> bool:
 
 def _exposed(text: str) -> tuple[int, str]:
     port, _slash, protocol = text.partition("/")
-    return int(port), protocol
+    return _number(int(port), 1, _HIGHEST_PORT), _one_of(PROTOCOLS, protocol)
 
 
 def _publish(item: Json) -> Publish:
     first, last = item["asked"]
     return Publish(
         str(item["endpoint"]),
-        _number(item["endpoint_port"]),
+        _number(item["endpoint_port"], 1, _HIGHEST_PORT),
         _one_of(PROTOCOLS, item["protocol"]),
-        str(item["host_address"]),
-        _number(first),
-        _number(last),
-        _number(item["host_port"]),
+        _host_address(item["host_address"]),
+        _number(first, 0, _HIGHEST_PORT),
+        _number(last, first, _HIGHEST_PORT),
+        _number(item["host_port"], 0, _HIGHEST_PORT),
         _one_of(LOOPBACKS, item["loopback"]),
-        _sources(item["sources"]),
+        _sources(tuple(_list(item["sources"]))),
     )
 
 
-def _sources(items: t.Iterable[t.Any]) -> tuple[str, ...]:
-    sources = tuple(map(str, items))
-    # They reach the rules as they stand, so they must be what they should be.
-    for version in (4, 6) if sources else ():
-        subnets_of(sources, version)
-    return sources
+# Thousands of publishes share a few addresses and lists.
+@functools.lru_cache(maxsize=4096)
+def _host_address(text: str) -> str:
+    return str(parse_address(text, "host address")) if text else ""
+
+
+@functools.lru_cache(maxsize=4096)
+def _sources(texts: tuple[str, ...]) -> tuple[str, ...]:
+    return source_texts(texts, "source")
 
 
 def _masquerade(item: Json) -> Masquerade:
-    source, to_source = item.get("source"), item.get("to_source")
+    network, source, to_source = item.get("network"), item.get("source"), item.get("to_source")
+    interface = item.get("except_out_interface")
+    if bool(network) == bool(source):
+        raise RecordError("a masquerade has not one network or one source")
     return Masquerade(
-        network=str(item.get("network") or ""),
-        source=plain_subnet(source) if source else None,
-        except_out_interface=str(item.get("except_out_interface") or ""),
-        to_source=plain_address(to_source) if to_source else None,
+        network=str(network or ""),
+        source=parse_subnet(source, "source") if source else None,
+        except_out_interface=valid_interface_name(interface, "except_out_interface") if interface else "",
+        to_source=parse_address(to_source, "to_source") if to_source else None,
     )

@@ -28,9 +28,9 @@ from ipaddress import (
 )
 
 from ._errors import InputError
+from ._names import INTERFACE_NAME_LIMIT
 
 __all__ = (
-    "INTERFACE_NAME_LIMIT",
     "MODES",
     "Address",
     "Endpoint",
@@ -50,8 +50,6 @@ __all__ = (
     "source_text",
     "source_texts",
     "subnets_of",
-    "valid_endpoint_name",
-    "valid_interface_name",
 )
 
 Address = t.Union[IPv4Address, IPv6Address]
@@ -61,48 +59,7 @@ MODES = ("nat", "routed", "internal", "isolated")
 PROTOCOLS = ("tcp", "udp", "sctp")
 LOOPBACKS = ("nat", "proxy", "none")
 
-# IFNAMSIZ is 16 with the closing NUL.
-INTERFACE_NAME_LIMIT = 15
-# A namespace is a file name, a systemd instance name and a word in rule comments.
-_ENDPOINT_NAME_LIMIT = 63
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*\Z")
 _MAC = re.compile(r"(?:[0-9a-f]{2}:){5}[0-9a-f]{2}\Z")
-
-
-def valid_interface_name(name: str, what: str) -> str:
-    """Return ``name`` if Linux and our rules can carry it as an interface name.
-
-    :param what: what the name is for, to begin the error with, for example ``network``.
-    :raises InputError: too long, empty, or with characters outside letters, digits, ``_``, ``.`` and ``-``.
-    """
-    if len(name) > INTERFACE_NAME_LIMIT:
-        raise InputError(
-            "Cannot use %r as the name of the %s: it has %d characters and an interface name can have at most %d. "
-            "Choose a shorter name." % (name, what, len(name), INTERFACE_NAME_LIMIT)
-        )
-    return _valid_name(name, what)
-
-
-def valid_endpoint_name(name: str) -> str:
-    """Return ``name`` if it can name an endpoint, that is a file in ``/run/netns``.
-
-    :raises InputError: too long, empty, or with characters outside letters, digits, ``_``, ``.`` and ``-``.
-    """
-    if len(name) > _ENDPOINT_NAME_LIMIT:
-        raise InputError(
-            "Cannot use %r as the name of the endpoint: it has %d characters and at most %d are allowed. "
-            "Choose a shorter name." % (name, len(name), _ENDPOINT_NAME_LIMIT)
-        )
-    return _valid_name(name, "endpoint")
-
-
-def _valid_name(name: str, what: str) -> str:
-    if not _NAME.match(name) or name in ("all", "default", "lo"):
-        raise InputError(
-            "Cannot use %r as the name of the %s: a name begins with a letter or digit, goes on with letters, digits, "
-            "'_', '.' or '-', and is none of 'all', 'default' and 'lo'. Choose another name." % (name, what)
-        )
-    return name
 
 
 def plain_address(text: str) -> Address:

@@ -21,6 +21,7 @@ import os
 import time
 import typing as t
 
+from ._backends import BACKENDS
 from ._codec import topology_from_json, topology_to_json
 from ._errors import RecordError, kernel_words
 from ._topology import Topology
@@ -112,7 +113,9 @@ class Record:
                 data = json.load(file)
             if data["format"] != _FORMAT:
                 raise RecordError("its format is %r and this release reads %d" % (data["format"], _FORMAT))
-            return topology_from_json(data["topology"]), str(data["backend"])
+            if data["backend"] not in BACKENDS:
+                raise RecordError("%r is no backend" % (data["backend"],))
+            return topology_from_json(data["topology"]), data["backend"]
         except FileNotFoundError:
             return None
         except (OSError, ValueError, KeyError, TypeError, RecursionError, RecordError) as problem:

@@ -13,7 +13,7 @@ import typing as t
 from dataclasses import dataclass
 
 from ._errors import InputError
-from ._model import valid_endpoint_name
+from ._names import valid_endpoint_name
 
 __all__ = (
     "MARK",

@@ -12,7 +12,6 @@ that were not given are allocated once and then kept.
 
 from __future__ import annotations
 
-import re
 import typing as t
 
 from ._errors import InputError
@@ -26,17 +25,13 @@ from ._model import (
     parse_address,
     parse_mac,
     parse_subnet,
-    valid_endpoint_name,
-    valid_interface_name,
 )
+from ._names import valid_endpoint_name, valid_host_name, valid_interface_name, valid_sysctl
 from ._ports import parse_exposed
 from ._topology import Topology
 from ._want_networks import known_network, once
 
 __all__ = ("want_endpoints", "without_endpoints")
-
-_SYSCTL = re.compile(r"net(?:[./][A-Za-z0-9_-]+){2,}\Z")
-_HOST_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,251}[A-Za-z0-9])?\Z")
 
 Request = t.Mapping[str, t.Any]
 
@@ -107,8 +102,8 @@ def _want_endpoint(topology: Topology, request: Request) -> Endpoint:
         nameservers=tuple(
             str(parse_address(text, "nameserver of endpoint %s" % name)) for text in given("nameservers", ())
         ),
-        search=tuple(_host_name(text, "search domain of endpoint %s" % name) for text in given("search", ())),
-        aliases=tuple(_host_name(text, "alias of endpoint %s" % name) for text in given("aliases", ())),
+        search=tuple(valid_host_name(text, "search domain of endpoint %s" % name) for text in given("search", ())),
+        aliases=tuple(valid_host_name(text, "alias of endpoint %s" % name) for text in given("aliases", ())),
         guard=given("guard", True),
     )
 
@@ -185,30 +180,7 @@ def _route(name: str, network: Network, item: Request) -> Route:
 
 
 def _sysctls(name: str, asked: t.Mapping[str, t.Any]) -> tuple[tuple[str, str], ...]:
-    settled = {}
-    for key, value in asked.items():
-        if not _SYSCTL.match(key):
-            raise InputError(
-                "Cannot set sysctl %r in endpoint %s: only the settings below 'net.' belong to a network namespace. "
-                "Set the others on the host." % (key, name)
-            )
-        if value is None:
-            raise InputError("Cannot set sysctl %s in endpoint %s: it has no value. Give one." % (key, name))
-        if not str(value).isascii() or not str(value).isprintable():
-            raise InputError(
-                "Cannot set sysctl %s in endpoint %s to %r: a setting is one line of plain text. Give such a value."
-                % (key, name, value)
-            )
-        settled[key.replace("/", ".")] = str(int(value) if isinstance(value, bool) else value)
-    return tuple(sorted(settled.items()))
-
-
-def _host_name(text: str, what: str) -> str:
-    if not _HOST_NAME.match(text):
-        raise InputError(
-            "Cannot use %r as the %s: it is not a host name. Use letters, digits, '.', '-' and '_'." % (text, what)
-        )
-    return text
+    return tuple(sorted(dict(valid_sysctl(key, value, name) for key, value in asked.items()).items()))
 
 
 def _allocate(topology: Topology, endpoints: dict[str, Endpoint], names: t.Iterable[str]) -> dict[str, Endpoint]:

@@ -17,7 +17,8 @@ from ipaddress import ip_network
 from ._errors import InputError
 from ._facts import HostFacts
 from ._ipam import address_problem, check_gateway, first_host, gateway_problem, pick_subnet
-from ._model import Address, Network, Subnet, derived_mac, parse_address, parse_mac, parse_subnet, valid_interface_name
+from ._model import Address, Network, Subnet, derived_mac, parse_address, parse_mac, parse_subnet
+from ._names import valid_interface_name
 from ._topology import Topology
 
 __all__ = ("known_network", "once", "want_networks", "without_networks")

@@ -22,8 +22,8 @@ from ._model import (
     parse_subnet,
     plain_subnet,
     source_texts,
-    valid_interface_name,
 )
+from ._names import valid_interface_name
 from ._ports import parse_ports
 from ._topology import Topology
 from ._want_networks import known_network

@@ -21,7 +21,8 @@ from ansible_collections.bridgeport.net.plugins.module_utils._codec import (
 )
 from ansible_collections.bridgeport.net.plugins.module_utils._errors import RecordError
 from ansible_collections.bridgeport.net.plugins.module_utils._topology import Topology
-from samples import DUAL, LAN, WEB, decided
+from ansible_collections.bridgeport.net.plugins.module_utils._want_networks import want_networks
+from samples import BOTH, DUAL, FACTS, LAN, WEB, decided
 
 FULL = decided(
     [
@@ -213,6 +214,34 @@ def test_reference_into_nothing_is_refused_by_name(change: t.Callable[[t.Any], o
         ("publishes", "protocol", "x; flush ruleset"),
         ("publishes", "loopback", "y"),
         ("publishes", "host_port", "80"),
+        ("publishes", "host_port", 65536),
+        ("publishes", "endpoint_port", 0),
+        ("publishes", "asked", [81, 80]),
+        ("publishes", "host_address", "192.0.2.1 } ; flush ruleset"),
+        ("publishes", "sources", "192.0.2.1"),
+        ("networks", "name", 'lan0" accept; #'),
+        ("networks", "name", "lan0\n"),
+        ("networks", "name", "\ud800"),
+        ("networks", "mtu", 67),
+        ("networks", "mac", "x"),
+        ("networks", "trusted_interfaces", ['eth0" } accept']),
+        ("networks", "gateways", []),
+        ("networks", "gateways", ["10.9.0.1"]),
+        ("networks", "subnets", []),
+        ("endpoints", "name", "../../etc"),
+        ("endpoints", "interface", "eth0/x"),
+        ("endpoints", "mac", "02:42:00:00:00:01 ; flush ruleset"),
+        ("endpoints", "addresses", ["192.0.2.1"]),
+        ("endpoints", "aliases", ["www\n127.0.0.1 bank"]),
+        ("endpoints", "search", ["example.org\nnameserver 192.0.2.1"]),
+        ("endpoints", "nameservers", ["192.0.2.1\nsearch evil"]),
+        ("endpoints", "nameservers", "192.0.2.1"),
+        ("endpoints", "sysctls", {"net/../../kernel/x": "1"}),
+        ("endpoints", "sysctls", {"kernel.core_pattern": "|/bin/sh"}),
+        ("endpoints", "expose", ["80/icmp"]),
+        ("masquerades", "network", "lan0"),
+        ("masquerades", "source", ""),
+        ("masquerades", "except_out_interface", 'br9" } accept'),
     ],
 )
 def test_record_that_would_put_foreign_words_into_the_rules_is_refused(kind: str, key: str, value: t.Any) -> None:
@@ -221,3 +250,23 @@ def test_record_that_would_put_foreign_words_into_the_rules_is_refused(kind: str
     data[kind][0][key] = value
     with pytest.raises(RecordError):
         topology_from_json(data)
+
+
+@pytest.mark.parametrize("kind", ["networks", "endpoints", "publishes", "masquerades"])
+def test_object_that_is_recorded_twice_is_refused(kind: str) -> None:
+    with pytest.raises(RecordError, match="is there twice"):
+        topology_from_json(damaged(lambda data: data[kind].append(copy.deepcopy(data[kind][0]))))
+
+
+def test_what_contradicts_the_rest_of_the_record_is_refused() -> None:
+    data = topology_to_json(decided([LAN, DUAL], [WEB, BOTH]))
+    data["endpoints"][1]["mac"] = data["endpoints"][0]["mac"]
+    topology_from_json(data)
+    data["networks"][1]["subnets"], data["networks"][1]["gateways"] = ["10.0.0.0/16"], ["10.0.255.1"]
+    with pytest.raises(RecordError, match="it overlaps"):
+        topology_from_json(data)
+
+
+def test_endpoint_that_has_no_address_in_a_later_subnet_is_read() -> None:
+    topology = want_networks(decided([LAN], [WEB]), [{**LAN, "subnets": ["10.0.0.0/24", "fd00::/64"]}], FACTS)
+    assert topology_from_json(topology_to_json(topology)) == topology

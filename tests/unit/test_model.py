@@ -23,9 +23,8 @@ from ansible_collections.bridgeport.net.plugins.module_utils._model import (
     parse_mac,
     parse_subnet,
     source_texts,
-    valid_endpoint_name,
-    valid_interface_name,
 )
+from ansible_collections.bridgeport.net.plugins.module_utils._names import valid_endpoint_name, valid_interface_name
 from samples import refused
 
 NETWORK = Network(
