@@ -40,7 +40,7 @@ _value:
 """
 
 import typing as t
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from ansible.errors import AnsibleFilterError
 
@@ -48,12 +48,14 @@ from ansible.errors import AnsibleFilterError
 def without_keys(value: t.Any, keys: t.Iterable[str]) -> list[dict[str, t.Any]]:
     """The dictionaries of ``value`` without ``keys``.
 
-    :raises AnsibleFilterError: ``value`` is not a list of dictionaries.
+    :raises AnsibleFilterError: ``value`` is not a list of dictionaries, or ``keys`` not one of strings.
     """
     if not isinstance(value, (list, tuple)) or not all(isinstance(entry, Mapping) for entry in value):
         raise AnsibleFilterError(
             "Cannot leave out keys from %r: it is not a list of dictionaries. Pass a list of dictionaries." % (value,)
         )
+    if isinstance(keys, str) or not isinstance(keys, Iterable) or not all(isinstance(key, str) for key in keys):
+        raise AnsibleFilterError("Cannot leave out %r: it is not a list of keys. Pass a list of strings." % (keys,))
     left_out = set(keys)
     return [{key: entry[key] for key in entry if key not in left_out} for entry in value]
 

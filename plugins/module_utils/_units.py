@@ -93,7 +93,7 @@ def split_entries(
             raise InputError(
                 "Cannot give %s to the service %s in the network '%s': it has no endpoint of its own. "
                 "Leave them out, or name a network of this host."
-                % (", ".join(sorted(set(rest) - {"name", "network"})), entry.get("name"), network)
+                % (", ".join(sorted(map(str, set(rest) - {"name", "network"}))), entry.get("name"), network)
             )
         service = {key: entry[key] for key in SERVICE_KEYS if entry.get(key) is not None}
         if not service:

@@ -23,7 +23,7 @@ extends_documentation_fragment:
 options:
   command:
     description:
-      - Where the command is put.
+      - Where the command is put, the full path of a file.
     type: str
     default: /usr/local/sbin/bridgeport
 seealso:
@@ -58,9 +58,30 @@ import typing as t
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.bridgeport.net.plugins.module_utils._ansible import leave_with, state_option
 from ansible_collections.bridgeport.net.plugins.module_utils._archive import build_archive
+from ansible_collections.bridgeport.net.plugins.module_utils._errors import (
+    InputError,
+    KernelError,
+    StateError,
+    kernel_words,
+)
 from ansible_collections.bridgeport.net.plugins.module_utils._netlink import require_pyroute2
 
 MODE = 0o755
+
+
+def check_path(path: str) -> None:
+    """Refuse what cannot be the path of a command.
+
+    :raises InputError: it is no full path of a file.
+    :raises StateError: there is a directory.
+    """
+    if not path.startswith("/") or path.endswith("/") or not path.isprintable():
+        raise InputError(
+            "Cannot install the command as %r: it is not the full path of a file. Give one such as "
+            "/usr/local/sbin/bridgeport." % path
+        )
+    if os.path.isdir(path):
+        raise StateError("Cannot install the command as %s: it is a directory. Give the path of a file in it." % path)
 
 
 def present(path: str) -> bytes | None:
@@ -81,6 +102,7 @@ def describe(content: bytes | None) -> str:
 def work(module: AnsibleModule) -> dict[str, t.Any]:
     """Install or remove the command; returns the module's result."""
     path = module.params["command"]
+    check_path(path)
     there = present(path)
     wanted = None
     if module.params["state"] == "present":
@@ -97,15 +119,22 @@ def work(module: AnsibleModule) -> dict[str, t.Any]:
 
 
 def write(module: AnsibleModule, path: str, content: bytes | None) -> None:
-    """Put the file in place whole, or remove it."""
-    if content is None:
-        os.unlink(path)
-        return
-    with tempfile.NamedTemporaryFile(dir=module.tmpdir, delete=False) as file:
-        file.write(content)
-    os.chmod(file.name, MODE)
-    module.atomic_move(file.name, path)
-    os.chmod(path, MODE)
+    """Put the file in place whole, or remove it.
+
+    :raises KernelError: the system refused.
+    """
+    try:
+        if content is None:
+            os.unlink(path)
+            return
+        with tempfile.NamedTemporaryFile(dir=module.tmpdir, delete=False) as file:
+            file.write(content)
+        os.chmod(file.name, MODE)
+        module.atomic_move(file.name, path)
+        os.chmod(path, MODE)
+    except OSError as problem:
+        code = problem.errno or 0
+        raise KernelError("Cannot write %s: the system said: %s." % (path, kernel_words(code)), code) from None
 
 
 def main() -> None:
