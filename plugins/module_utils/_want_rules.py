@@ -146,10 +146,11 @@ def _check_sources(topology: Topology, publish: Publish) -> None:
     versions = versions_of(publish, endpoint)
     strange = [text for text in publish.sources if plain_subnet(text).version not in versions]
     problem = ""
-    if strange:
-        problem = "it is published for IPv%s only" % versions[0]
-    elif publish.sources and topology.network_of(publish).translated and publish.host_address.startswith("127."):
+    loopback = publish.host_address.startswith("127.") or publish.host_address == "::1"
+    if publish.sources and loopback and topology.network_of(publish).translated:
         problem, strange = "only the host itself reaches a loopback address, and a list does not limit it", ["sources"]
+    elif strange:
+        problem = "it is published for IPv%s only" % versions[0]
     if problem:
         raise InputError(
             "Cannot limit %s of endpoint %s to %s: %s. Take the option out of this publish, or change the list."

@@ -267,6 +267,16 @@ def test_masquerades_are_removed_by_network_or_subnet() -> None:
     assert sorted(without_masquerades(topology, gone).masquerades) == ["dual0"]
 
 
+@pytest.mark.parametrize(
+    ("port", "loopback"), [("127.0.0.1:80:80", "nat"), ("127.0.0.1:80:80", "proxy"), ("[::1]:80:80", "proxy")]
+)
+@pytest.mark.parametrize("sources", [["192.0.2.0/24"], ["2001:db8::/32"]])
+def test_sources_of_a_loopback_address_are_refused(port: str, loopback: str, sources: list[str]) -> None:
+    """On an endpoint without IPv6, too, which a proxy serves at ::1."""
+    request_ = {"endpoint": "web", "ports": [port], "loopback": loopback, "sources": sources}
+    refused(lambda: want_publishes(HOST, [request_], FACTS), port, "only the host itself reaches a loopback address")
+
+
 @pytest.mark.parametrize("request_", [{"network": ""}, {"source": ""}, {"network": "", "source": None}])
 def test_masquerade_of_nothing_is_refused(request_: dict[str, t.Any]) -> None:
     refused(lambda: want_masquerades(HOST, [request_]), "neither a network nor a source", "Name one")
