@@ -17,7 +17,7 @@ import typing as t
 from . import _ipt_render, _ipt_table, _nft_render, _nft_table
 from ._errors import StateError
 from ._ruleset import FamilyRules, rules_of
-from ._topology import Topology
+from ._topology import Topology, once_for_each
 
 __all__ = ("BACKENDS", "NFTABLES", "Backend", "Tables", "check_names", "rendered", "wanted_tables")
 
@@ -42,6 +42,7 @@ class Backend(t.NamedTuple):
     accepts: t.Callable[[FamilyRules, Tables], Tables] | None = None
 
 
+@once_for_each
 def _iptables_of(topology: Topology) -> dict[int, Tables]:
     return {version: _ipt_render.render_tables(rules) for version, rules in rules_of(topology).items()}
 

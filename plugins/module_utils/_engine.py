@@ -117,6 +117,9 @@ class Engine:
             interrupted = self.record.pending is not None
             start = self.record.pending or self.record.topology
             after = decide(start, self.facts)
+            if after == start:
+                # What is derived from a topology is kept with it, and so is derived once for both.
+                after = start
             before = _union(self.record.topology, start)
             outcome, changes = self._plan(before, after, touched, interrupted, chosen)
             if check:

@@ -28,7 +28,7 @@ from ._model import Subnet, source_text
 from ._nft_bridge import render_bridges
 from ._nft_table import FAMILY, LINK, SOURCES, Chain, Element, Key, Table, chain_of, digest
 from ._ruleset import FamilyRules, NetworkRules, SourceRule, link_rules_of, rules_of
-from ._topology import Topology
+from ._topology import Topology, once_for_each
 
 __all__ = ("render_table", "tables_of")
 
@@ -62,6 +62,7 @@ def _limit_types(version: int) -> dict[str, str]:
     return {"limited": port, "limited_at": at, "limited_ports": at, "limited_answers": at}
 
 
+@once_for_each
 def tables_of(topology: Topology) -> dict[int, Table]:
     """All our tables as a topology wants them, by IP version, and that of the bridges."""
     tables = {version: render_table(rules) for version, rules in rules_of(topology).items()}

@@ -65,8 +65,8 @@ def require_nftables() -> None:
 
     :raises DependencyError: its library is missing or too old.
     """
-    # Any listing begins with the version; of counters there are few.
-    text = _run("list counters", "ask nftables for its version", _OUTPUT_JSON)
+    # Any listing begins with the version. That of chains alone does not make the library read every set of the host.
+    text = _run("list chains", "ask nftables for its version", _OUTPUT_JSON)
     found = re.search(r'"version": *"(\d+)\.(\d+)', text)
     if found and (int(found.group(1)), int(found.group(2))) < _MINIMUM:
         raise DependencyError(
@@ -113,8 +113,9 @@ def read_tables() -> dict[int, Table]:
 
     :raises KernelError: the kernel refused.
     """
-    # The names as text: nft 1.0.6 prints broken JSON for a table that bears a flag, whosever it is.
-    listed = [line.split() for line in _run("list tables", "list the nftables tables").splitlines()]
+    # The names as text: nft 1.0.6 prints broken JSON for a table that bears a flag, whosever it is. And from the
+    # chains, for nft reads every set of the host before it lists the tables.
+    listed = [line.split() for line in _list_chains().splitlines()]
     there = {(words[1], words[2]) for words in listed if len(words) > 2 and words[0] == "table"}
     tables = {}
     for version, family in FAMILY.items():
@@ -148,7 +149,12 @@ def read_foreign_chains() -> ForeignChains:
     """
     if not has_nftables():
         return ForeignChains()
-    return parse_chains(_run("list chains", "list the nftables chains"))
+    return parse_chains(_list_chains())
+
+
+def _list_chains() -> str:
+    """Every table of the host, those without chains too, with its chains but not their rules, as text."""
+    return _run("list chains", "list the nftables chains")
 
 
 def _objects(table: str) -> list[dict[str, t.Any]]:

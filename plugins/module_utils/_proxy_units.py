@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 
 from ._hostports import Binding
 from ._model import Endpoint
-from ._topology import Topology
+from ._topology import Topology, once_for_each
 
 __all__ = ("PROXY_DIRECTORY", "PROXY_PROGRAM", "UNIT_FILES", "Proxies", "proxies_of", "served_by", "service_of")
 
@@ -99,6 +99,7 @@ class Proxies:
     listening: frozenset[str] = frozenset()
 
 
+@once_for_each
 def proxies_of(topology: Topology) -> Proxies:
     """The proxies that a topology asks for."""
     files: dict[str, str] = {}

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import typing as t
 from itertools import groupby
+from operator import itemgetter
 
 from ._changes import Change
 from ._codec import describe_endpoint, describe_masquerade, describe_network, describe_publish
@@ -21,8 +22,13 @@ from ._topology import Topology
 __all__ = ("actions_of", "diff_of", "port_table", "strangers", "warnings_of")
 
 Json = t.Dict[str, t.Any]
-Objects = t.Dict[t.Tuple[str, str], Json]
 
+_DESCRIBE: dict[str, t.Callable[[t.Any], Json]] = {
+    "networks": describe_network,
+    "endpoints": describe_endpoint,
+    "publishes": describe_publish,
+    "masquerades": describe_masquerade,
+}
 
 # The fields of a publish beyond its key, in their order.
 _CHANGEABLE = ("host_port", "loopback", "sources")
@@ -97,18 +103,13 @@ def actions_of(before: Topology, after: Topology, changes: t.Sequence[Change]) -
 
 def _silent_sentences(before: Topology, after: Topology, mentioned: set[tuple[str, str]]) -> t.Iterator[str]:
     """What changes in the topology without a step on any link."""
-    old, new = _links(before), _links(after)
-    for subject in sorted(old.keys() | new.keys()):
+    for subject, was, will in sorted(_changed_objects(before, after, ("networks", "endpoints")), key=itemgetter(0)):
         kind = "network" if subject[0] == "networks" else "endpoint"
-        was, will = old.get(subject), new.get(subject)
-        if was == will:
-            continue
-        if was is None or will is None:
-            if subject not in mentioned:
-                yield "%s %s %s." % ("Adopt" if was is None else "Forget", kind, subject[1])
-            continue
-        words = ["%s from %s to %s" % (key, was[key], will[key]) for key in will if was[key] != will[key]]
-        yield "Change %s %s: %s." % (kind, subject[1], "; ".join(words))
+        if was and will:
+            words = ["%s from %s to %s" % (key, was[key], will[key]) for key in will if was[key] != will[key]]
+            yield "Change %s %s: %s." % (kind, subject[1], "; ".join(words))
+        elif subject not in mentioned:
+            yield "%s %s %s." % ("Forget" if was else "Adopt", kind, subject[1])
 
 
 def _publish_sentences(before: Topology, after: Topology) -> t.Iterator[str]:
@@ -187,9 +188,10 @@ def diff_of(before: Topology, after: Topology, changes: t.Sequence[Change]) -> d
     """The objects that change, before and after, each with the properties that change and no others."""
     old: Json = {}
     new: Json = {}
-    for subject, was, will in _changed_objects(_objects(before), _objects(after)):
-        _put(old, subject, was)
-        _put(new, subject, will)
+    for subject, was, will in _changed_objects(before, after):
+        keys = [key for key in {**was, **will} if was.get(key) != will.get(key) or key not in was or key not in will]
+        _put(old, subject, {key: was[key] for key in keys if key in was})
+        _put(new, subject, {key: will[key] for key in keys if key in will})
     for change in changes:
         was, will = change.difference()
         _put(old, change.subject, was)
@@ -202,28 +204,19 @@ def _put(side: Json, subject: tuple[str, str], properties: Json) -> None:
         side.setdefault(subject[0], {}).setdefault(subject[1], {}).update(properties)
 
 
-def _changed_objects(old: Objects, new: Objects) -> t.Iterator[tuple[tuple[str, str], Json, Json]]:
-    for subject in [*old, *(key for key in new if key not in old)]:
-        was, will = old.get(subject, {}), new.get(subject, {})
-        if was == will:
-            continue
-        keys = [key for key in {**was, **will} if was.get(key) != will.get(key) or key not in was or key not in will]
-        yield subject, {k: was[k] for k in keys if k in was}, {k: will[k] for k in keys if k in will}
+def _changed_objects(
+    before: Topology, after: Topology, kinds: t.Iterable[str] = tuple(_DESCRIBE)
+) -> t.Iterator[tuple[tuple[str, str], Json, Json]]:
+    """The objects of these kinds that differ, each as it was and will be; {} where it is not there."""
+    for kind in kinds:
+        old, new = getattr(before, kind), getattr(after, kind)
+        for key in () if old is new else [*old, *(key for key in new if key not in old)]:
+            if old.get(key) == new.get(key):
+                continue
+            was, will = (_DESCRIBE[kind](item) if item is not None else {} for item in (old.get(key), new.get(key)))
+            if was != will:
+                yield (kind, _name_of(new.get(key) or old[key])), was, will
 
 
-def _links(topology: Topology) -> Objects:
-    objects: Objects = {}
-    for name, network in topology.networks.items():
-        objects["networks", name] = describe_network(network)
-    for name, endpoint in topology.endpoints.items():
-        objects["endpoints", name] = describe_endpoint(endpoint)
-    return objects
-
-
-def _objects(topology: Topology) -> Objects:
-    objects = _links(topology)
-    for publish in topology.publishes.values():
-        objects["publishes", "%s %s" % (publish.endpoint, publish.spec)] = describe_publish(publish)
-    for name, masquerade in topology.masquerades.items():
-        objects["masquerades", name] = describe_masquerade(masquerade)
-    return objects
+def _name_of(item: t.Any) -> str:
+    return "%s %s" % (item.endpoint, item.spec) if isinstance(item, Publish) else str(item.name)

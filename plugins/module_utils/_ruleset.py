@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 
 from ._hostports import Binding, versions_of
 from ._model import Address, Masquerade, Network, Publish, Subnet, link_local, subnets_of
-from ._topology import Topology
+from ._topology import Topology, once_for_each
 
 __all__ = (
     "Apart",
@@ -145,11 +145,13 @@ class FamilyRules:
         return not (self.networks or self.sources)
 
 
+@once_for_each
 def rules_of(topology: Topology) -> dict[int, FamilyRules]:
     """Derive the rules of each IP version, 4 and 6, from a topology."""
     return {version: _family_rules(topology, version) for version in (4, 6)}
 
 
+@once_for_each
 def link_rules_of(topology: Topology) -> LinkRules:
     """Derive what must hold for frames on the bridges from a topology."""
     identities, apart = [], []

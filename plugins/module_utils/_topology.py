@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import functools
 import typing as t
 from dataclasses import dataclass, field, replace
 
@@ -15,10 +16,26 @@ from ._errors import InputError
 from ._hostports import Binding, PortBook, bindings_of, proxied_of, translated_of
 from ._model import Endpoint, Masquerade, Network, Publish, Subnet
 
-__all__ = ("Topology",)
+__all__ = ("Topology", "once_for_each")
 
 # The kernel gives a bridge 10 bits of port numbers, and port 0 does not exist (BR_PORT_BITS).
 BRIDGE_PORT_LIMIT = 1023
+
+
+Derived = t.TypeVar("Derived")
+
+
+def once_for_each(derive: t.Callable[[Topology], Derived]) -> t.Callable[[Topology], Derived]:
+    """Have a function derive its result once for each topology, which never changes. Nobody may change the result."""
+
+    @functools.wraps(derive)
+    def derived(topology: Topology) -> Derived:
+        kept = topology._derived
+        if derive not in kept:
+            kept[derive] = derive(topology)
+        return t.cast(Derived, kept[derive])
+
+    return derived
 
 
 @dataclass(frozen=True)
@@ -33,6 +50,8 @@ class Topology:
     endpoints: t.Mapping[str, Endpoint] = field(default_factory=dict)
     publishes: t.Mapping[tuple[t.Any, ...], Publish] = field(default_factory=dict)
     masquerades: t.Mapping[str, Masquerade] = field(default_factory=dict)
+    # What :func:`once_for_each` has kept of it, by function.
+    _derived: dict[t.Any, t.Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def with_(self, **changes: t.Mapping[t.Any, t.Any]) -> Topology:
         """The same topology with some of its four mappings replaced."""
