@@ -6,33 +6,32 @@
 
 """Which host ports no other process may take while they are published, and how they are written down. Pure.
 
-Units of systemd hold a socket for each of them, bound and never used. No process is left behind it. One unit holds the
-ports of one block: systemd compares each socket with all others of its unit, which would take minutes for very many.
+A unit of systemd holds a socket for each of them, bound and never used. No process is left behind it.
 """
 
 from __future__ import annotations
 
 import typing as t
 
-from ._topology import Topology
+if t.TYPE_CHECKING:
+    # The unit is waited for, and its process needs nothing of the topology.
+    from ._topology import Topology
 
 __all__ = (
-    "RESERVATION_DIRECTORY",
+    "ASKED_FILE",
+    "HELD_FILE",
     "RESERVATION_UNIT",
-    "block_of",
-    "blocks_of",
     "is_reserved",
     "parse_held",
     "render_held",
     "reserved_of",
-    "unit_of",
 )
 
-RESERVATION_UNIT = "bridgeport-ports@.service"
-# For each block, what its unit is to hold (BLOCK.asked) and what it holds (BLOCK). They go with a reboot, as that does.
-RESERVATION_DIRECTORY = "/run/bridgeport/ports"
+RESERVATION_UNIT = "bridgeport-ports.service"
+# What the unit is to hold, and what it holds. They go with a reboot, as that does.
+ASKED_FILE = "/run/bridgeport/ports.asked"
+HELD_FILE = "/run/bridgeport/ports"
 
-_BLOCK = 1024
 _LACKING = " not reserved"
 
 
@@ -64,26 +63,8 @@ def is_reserved(name: str, held: t.Collection[str]) -> bool:
     return name in held or (rest is not None and "*" + rest in held)
 
 
-def block_of(name: str) -> int:
-    """The block that a host address and port belongs to."""
-    return int(name.rpartition(":")[2].partition("/")[0]) // _BLOCK
-
-
-def blocks_of(names: t.Iterable[str]) -> dict[int, set[str]]:
-    """The names of each block."""
-    blocks: dict[int, set[str]] = {}
-    for name in names:
-        blocks.setdefault(block_of(name), set()).add(name)
-    return blocks
-
-
-def unit_of(block: int) -> str:
-    """The unit that holds the ports of a block."""
-    return "bridgeport-ports@%d.service" % block
-
-
 def render_held(held: t.Iterable[str], lacking: t.Iterable[str]) -> str:
-    """What a unit writes down: what it holds, and what was not to be had."""
+    """What the unit writes down: what it holds, and what was not to be had."""
     return "".join("%s\n" % line for line in (*sorted(held), *(name + _LACKING for name in sorted(lacking))))
 
 

@@ -16,8 +16,8 @@ import typing as t
 from ipaddress import IPv6Address, ip_address
 
 from ._errors import KernelError, kernel_words
+from ._hold import NOWHERE
 from ._hostports import Holder
-from ._reserve import NOWHERE
 
 __all__ = ("has_protocol", "port_holders")
 

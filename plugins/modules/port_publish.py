@@ -190,7 +190,7 @@ notes:
   sample:
     - >-
       The published ports are not reserved against other processes of the host: that takes systemd and its unit
-      bridgeport-ports@.service, which the role bridgeport.net.host installs.
+      bridgeport-ports.service, which the role bridgeport.net.host installs.
 topology:
   description: The topology that a run would lead to, to be passed on in O(assume).
   returned: in check mode

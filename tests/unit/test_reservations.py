@@ -6,14 +6,16 @@
 
 from __future__ import annotations
 
+import os
+import socket
 from dataclasses import replace
 
 import pytest
+from ansible_collections.bridgeport.net.plugins.module_utils import _hold
 from ansible_collections.bridgeport.net.plugins.module_utils._hostports import Holder
 from ansible_collections.bridgeport.net.plugins.module_utils._plan import Scope, make_plan
 from ansible_collections.bridgeport.net.plugins.module_utils._report import actions_of, diff_of, port_table, strangers
 from ansible_collections.bridgeport.net.plugins.module_utils._reservations import (
-    blocks_of,
     is_reserved,
     parse_held,
     render_held,
@@ -95,19 +97,29 @@ def test_host_that_cannot_reserve_is_asked_for_nothing() -> None:
     assert actions(HOST, publish("both", "80:80"), None) == []
 
 
-def test_ports_are_held_in_blocks() -> None:
-    names = {"*:1023/tcp", "[::1]:1024/tcp", "0.0.0.0:65535/udp", "192.0.2.1:80/tcp"}
-    assert blocks_of(names) == {
-        0: {"*:1023/tcp", "192.0.2.1:80/tcp"},
-        1: {"[::1]:1024/tcp"},
-        63: {"0.0.0.0:65535/udp"},
-    }
-
-
-def test_what_a_unit_wrote_is_read_again() -> None:
+def test_what_the_unit_wrote_is_read_again() -> None:
     held, lacking = frozenset({"*:80/tcp", "[::1]:81/tcp"}), frozenset({"*:82/tcp"})
     assert parse_held(render_held(held, lacking)) == (held, lacking)
     assert parse_held("") == (frozenset(), frozenset())
+
+
+def test_sockets_in_flight_come_back_by_name() -> None:
+    ends = socket.socketpair()
+    ends[0].setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8192)
+    ends[0].setblocking(False)
+    with socket.socket() as one, socket.socket() as other:
+        held = {"*:%d/tcp" % port: (one, other)[port % 2].fileno() for port in range(1, 5001)}
+        beyond = _hold._send(ends[0], held)
+        assert beyond < held.keys(), "a small queue takes some of them"
+        back = _hold._received(ends)
+        assert back.keys() == held.keys() - beyond
+        inodes = {name: os.fstat(file).st_ino for name, file in back.items()}
+        assert inodes == {name: os.fstat(held[name]).st_ino for name in back}
+    for file in back.values():
+        os.close(file)
+    assert _hold._received(ends) == {}
+    for end in ends:
+        end.close()
 
 
 def test_both_versions_of_a_port_are_one_reservation() -> None:
