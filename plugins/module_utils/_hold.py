@@ -49,6 +49,8 @@ _AT_ONCE, _NAMES_SIZE = 253, 1 << 16
 # A message of so many sockets counts as some kilobytes; every port there is, of three protocols, as a few megabytes.
 _QUEUE_SIZE = 1 << 26
 _FIRST_GIVEN = 3
+# Nobody's, by systemd's list of user numbers; of 16 bits, for containers.
+_CHARGED_USER = 65533
 
 
 def hold_ports() -> None:
@@ -106,13 +108,32 @@ def _received(ends: t.Sequence[socket.socket]) -> dict[str, int]:
 def _send(end: socket.socket, held: dict[str, int]) -> set[str]:
     """Put the sockets in flight; returns the names of those that the kernel would not take any more."""
     names = sorted(held)
-    for start in range(0, len(names), _AT_ONCE):
-        some = names[start : start + _AT_ONCE]
-        try:
-            socket.send_fds(end, [" ".join(some).encode()], [held[name] for name in some])
-        except OSError:
-            return set(names[start:])
+    with _charged_to_nobody():
+        for start in range(0, len(names), _AT_ONCE):
+            some = names[start : start + _AT_ONCE]
+            try:
+                socket.send_fds(end, [" ".join(some).encode()], [held[name] for name in some])
+            except OSError:
+                return set(names[start:])
     return set()
+
+
+@contextlib.contextmanager
+def _charged_to_nobody() -> t.Iterator[None]:
+    """Send as another user, who is charged for what is in flight.
+
+    Charged to root, it would leave root's processes of few capabilities no file to send any more (ETOOMANYREFS).
+    """
+    try:
+        os.setresuid(_CHARGED_USER, 0, 0)
+    except OSError:
+        # A container may have no such user.
+        yield
+        return
+    try:
+        yield
+    finally:
+        os.setresuid(0, 0, 0)
 
 
 def _bind(name: str) -> socket.socket | None:

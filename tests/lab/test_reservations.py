@@ -41,6 +41,20 @@ for protocol, address, port, *options in json.load(sys.stdin):
     taken.close()
 """
 
+# What root's process without capabilities hears that sends a file to another.
+SEND = """
+import ctypes, resource, socket
+resource.setrlimit(resource.RLIMIT_NOFILE, (1024, 1024))
+header, none = (ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_uint32 * 6)()
+assert ctypes.CDLL(None).capset(header, none) == 0
+one, other = socket.socketpair()
+try:
+    socket.send_fds(one, [b"file"], [0])
+    print("sent")
+except OSError as problem:
+    print(problem)
+"""
+
 
 @pytest.fixture(scope="module")
 def modules(tmp_path_factory: pytest.TempPathFactory, pythons: dict[str, Interpreter]) -> Iterator[Modules]:
@@ -244,6 +258,7 @@ def test_what_it_costs(modules: Modules) -> None:
         assert held(host) == count
         assert host.run(["systemctl", "show", "--property=NFileDescriptorStore", "--value", UNIT]).stdout == "2\n"
         assert len(host.run(["ls", "/proc/1/fd"]).stdout.split()) <= files + 2
+    assert host.run(["python3", "-c", SEND]).stdout == "sent\n"
     assert take(host, ("tcp", "0.0.0.0", 20000), ("tcp", "::", 29999), ("udp", "::", 29999)) == [
         "taken",
         "taken",
