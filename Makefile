@@ -61,7 +61,7 @@ types: setup
 unit: setup
 	PYTHONPATH=$(ANSIBLE_COLLECTIONS_PATH) python -m pytest -q tests/unit
 
-lab: setup
+lab: setup .cache/docker
 	python -m pytest -q --numprocesses 2 --dist loadgroup tests/lab
 
 matrix: setup .cache/docker

@@ -32,6 +32,7 @@ class Backend(t.NamedTuple):
     :ivar same: whether the first state is already the second.
     :ivar drift: sentences on how the first state differs from the second, which it should be.
     :ivar accepts: what lets packets pass where it is another backend that carries the rules; None where nothing can.
+    :ivar fit: fits a state that carries the rules in with what others have there; None where nobody else has anything.
     :ivar foreign: words for what somebody else has put under a name of ours, or "".
     """
 
@@ -39,6 +40,7 @@ class Backend(t.NamedTuple):
     same: t.Callable[[Tables, Tables], bool]
     drift: t.Callable[[Tables, Tables], t.Iterator[str]]
     foreign: t.Callable[[Tables], str]
+    fit: t.Callable[[FamilyRules, Tables, Tables], Tables] | None = None
     accepts: t.Callable[[FamilyRules, Tables], Tables] | None = None
 
 
@@ -53,7 +55,14 @@ def _nothing_foreign(_tables: Tables) -> str:
 
 
 _NFTABLES = Backend(_nft_render.tables_of, _nft_table.same, _nft_table.drift, _nothing_foreign)
-_IPTABLES = Backend(_iptables_of, _ipt_table.same, _ipt_table.drift, _ipt_table.foreign, _ipt_render.render_accepts)
+_IPTABLES = Backend(
+    _iptables_of,
+    _ipt_table.same,
+    _ipt_table.drift,
+    _ipt_table.foreign,
+    _ipt_render.fit_tables,
+    _ipt_render.render_accepts,
+)
 
 NFTABLES = "nftables"
 
@@ -78,7 +87,7 @@ def wanted_tables(
     :param there: what it holds now, ours and what others do to forwarded packets.
     """
     if name == backend:
-        return rendered(name, topology), ()
+        return _fitted(name, topology, there), ()
     accepts = BACKENDS[name].accepts
     if accepts is None:
         # Only nftables can look at frames on a bridge, whoever sees to the rest.
@@ -87,6 +96,15 @@ def wanted_tables(
     rules = rules_of(topology)
     wanted = {version: accepts(rules[version], tables) for version, tables in there.items()}
     return wanted, tuple(words for tables in wanted.values() for words in _ipt_table.accept_words(name, tables))
+
+
+def _fitted(name: str, topology: Topology, there: t.Mapping[int, Tables]) -> dict[int, Tables]:
+    """The states that carry a topology beside what others have in them."""
+    wanted, fit = rendered(name, topology), BACKENDS[name].fit
+    if fit is None:
+        return wanted
+    rules = rules_of(topology)
+    return {version: fit(rules[version], wanted[version], tables) for version, tables in there.items()}
 
 
 def check_names(backend: str, there: t.Mapping[int, Tables], wanted: t.Mapping[int, Tables]) -> bool:

@@ -72,7 +72,9 @@ def _shape(rule: Rule) -> tuple[Rule, list[tuple[str, str]]]:
     values = []
     for place, option in enumerate(rule[:-1]):
         value = rule[place + 1]
-        if option in ("-d", "--dport", "--comment", "--to-destination") or (option == "-j" and is_our_chain(value)):
+        if option in ("-d", "--dport", "--comment", "--to-destination") or (
+            option in ("-j", "-g") and is_our_chain(value)
+        ):
             words[place + 1] = _HOLE
             values.append((option, value))
     return tuple(words), values
@@ -112,7 +114,7 @@ def _patched(version: int, first: bytes, values: t.Sequence[tuple[str, str]]) ->
             _put(blob, places["comment"], value.encode().ljust(_COMMENT_SIZE, b"\0"))
         elif option == "--to-destination":
             _put(blob, target_offset + _DATA, _destination(value, target_size - _DATA))
-        elif option == "-j":
+        elif option in ("-j", "-g"):
             _put(blob, target_offset + _NAME.start, value.encode().ljust(_NAME.stop - _NAME.start, b"\0"))
     return bytes(blob)
 

@@ -12,12 +12,14 @@ import re
 import typing as t
 
 from ._errors import KernelError
-from ._ipt_table import CHAIN, PROGRAM, Place, Rule, Tables, is_our_chain
+from ._ipt_table import ACCEPT_CHAIN, CHAIN, PROGRAM, Place, Rule, Tables, is_our_chain
 
 __all__ = ("parse_save",)
 
 # Where Docker looks for the rules of others before it applies its own.
 _DOCKER_CHAIN = "DOCKER-USER"
+_DOCKER_APART = "DOCKER-ISOLATION-STAGE-2"
+_FORWARD = "FORWARD"
 _WORD = re.compile(r'"((?:[^"\\]|\\.)*)"|(\S+)')
 _QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')
 _ESCAPED = re.compile(r"\\(.)")
@@ -57,6 +59,8 @@ def _parse(version: int, text: str) -> Tables:
                 chains[table, chain].append(_words(words))
             elif is_our_chain(_target(words)):
                 hooks.setdefault((table, chain), []).append(_words(words))
+                if table == "filter":
+                    forward.ours(chain, _target(words))
             else:
                 used_by_others = True
                 if table == "filter":
@@ -66,7 +70,10 @@ def _parse(version: int, text: str) -> Tables:
         {place: tuple(rules) for place, rules in chains.items()},
         {place: tuple(rules) for place, rules in hooks.items()},
         forward.closed(),
-        forward.has_docker,
+        forward.ahead(),
+        frozenset(hooks) & forward.misplaced(),
+        forward.leads_to(_DOCKER_CHAIN),
+        forward.has(_DOCKER_APART),
         used_by_others,
     )
 
@@ -98,23 +105,50 @@ class _Forward:
 
     def __init__(self) -> None:
         self._policy = "ACCEPT"
+        # Where each rule of others leads that every packet matches, "" for a rule that is only for some.
         self._ends: dict[str, list[str]] = {}
-        self.has_docker = False
+        self._before_accepts: int | None = None
 
     def chain(self, name: str, policy: str) -> None:
         self._ends[name] = []
-        self.has_docker = self.has_docker or name == _DOCKER_CHAIN
-        if name == "FORWARD":
+        if name == _FORWARD:
             self._policy = policy
 
     def rule(self, chain: str, words: str) -> None:
-        """Note where a rule leads that every packet matches."""
-        if words.startswith(("-j ", "-g ")):
-            self._ends[chain].append(words.split(" ", 2)[1])
+        """Note a rule of others."""
+        self._ends[chain].append(words.split(" ", 2)[1] if words.startswith(("-j ", "-g ")) else "")
+
+    def ours(self, chain: str, target: str) -> None:
+        """Note a rule that leads to a chain of ours."""
+        if (chain, target) == (_FORWARD, ACCEPT_CHAIN):
+            self._before_accepts = len(self._ends[chain])
+
+    def has(self, chain: str) -> bool:
+        """Whether there is such a chain."""
+        return chain in self._ends
+
+    def leads_to(self, chain: str) -> bool:
+        """Whether every forwarded packet comes to a chain."""
+        return self.has(chain) and chain in self._ends.get(_FORWARD, ())
+
+    def ahead(self) -> int | None:
+        """How many rules of FORWARD are ahead of the one that drops all the rest."""
+        for place, target in enumerate(self._ends.get(_FORWARD, ())):
+            verdict = self._verdict_of(target, frozenset())
+            # RETURN is to the policy.
+            if target == "RETURN" or verdict:
+                return None if verdict == "ACCEPT" else place
+        return None
+
+    def misplaced(self) -> frozenset[Place]:
+        """FORWARD, if our accepts are behind the rule that drops all the rest."""
+        ahead = self.ahead()
+        late = ahead is not None and self._before_accepts is not None and self._before_accepts > ahead
+        return frozenset([("filter", _FORWARD)] if late else [])
 
     def closed(self) -> str:
         """Why the packets that nothing accepts are dropped, "" if they pass."""
-        verdict = self._verdict("FORWARD", frozenset())
+        verdict = self._verdict(_FORWARD, frozenset())
         if verdict in ("DROP", "REJECT"):
             return "a rule of it ends in %s" % verdict
         return "its policy is %s" % self._policy if not verdict and self._policy != "ACCEPT" else ""
@@ -124,14 +158,15 @@ class _Forward:
         if chain in seen:
             return ""
         for target in self._ends.get(chain, ()):
-            if target in ("ACCEPT", "DROP", "REJECT"):
-                return target
             if target == "RETURN":
                 return ""
-            verdict = self._verdict(target, seen | {chain})
+            verdict = self._verdict_of(target, seen | {chain})
             if verdict:
                 return verdict
         return ""
+
+    def _verdict_of(self, target: str, seen: frozenset[str]) -> str:
+        return target if target in ("ACCEPT", "DROP", "REJECT") else self._verdict(target, seen)
 
 
 def _target(words: str) -> str:

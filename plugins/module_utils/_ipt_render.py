@@ -8,7 +8,10 @@
 
 * ``nat``: PREROUTING and OUTPUT lead to ``BRIDGEPORT``, which holds the publishes; POSTROUTING to ``BRIDGEPORT-POST``.
 * ``filter``: FORWARD leads to the administrator's ``BRIDGEPORT-USER``, and to ``BRIDGEPORT`` and there to one chain for
-  each network, ``BRIDGEPORT/NAME``.
+  each network, ``BRIDGEPORT/NAME``, all of which only drop: what they let pass goes on through the rules of others, and
+  behind those to ``BRIDGEPORT-ACCEPT``. So nothing that others drop, as Docker and libvirt do to keep their networks
+  apart, is open for our sake. Where FORWARD leads to Docker's DOCKER-USER, that leads to the first two in its place,
+  since Docker puts its accepts in front of FORWARD at each of its starts.
 * ``mangle``: PREROUTING leads to the guard. It is there and not in ``raw``, as Docker has it, because only behind
   connection tracking is it known which packets are answers.
 """
@@ -19,12 +22,12 @@ import typing as t
 from dataclasses import replace
 
 from ._ipt_sources import ANSWERING, LIMITED, limits_before, limits_behind, subnet_match
-from ._ipt_table import CHAIN, COMMENT, USER_CHAIN, Place, Rule, Tables
+from ._ipt_table import ACCEPT_CHAIN, CHAIN, COMMENT, USER_CHAIN, Place, Rule, Tables
 from ._ipt_tree import Spot, plant
 from ._model import parse_address
 from ._ruleset import FamilyRules, NetworkRules, SourceRule, Translation
 
-__all__ = ("render_accepts", "render_tables")
+__all__ = ("fit_tables", "render_accepts", "render_tables")
 
 _POST = CHAIN + "-POST"
 _LOOPBACK = {4: "127.0.0.0/8", 6: "::1/128"}
@@ -45,7 +48,8 @@ def render_tables(rules: FamilyRules) -> Tables:
         chains.update(_filter(rules))
         chains.update(_publish(rules))
         hooks["mangle", "PREROUTING"] = [_rule("", _HOST, CHAIN)]
-        hooks["filter", "FORWARD"] = [_rule("", _HOST, USER_CHAIN), _rule("", _HOST, CHAIN)]
+        chains["filter", ACCEPT_CHAIN] = list(_accepts(rules, False))
+        hooks["filter", "FORWARD"] = [_rule("", _HOST, chain) for chain in (USER_CHAIN, CHAIN, ACCEPT_CHAIN)]
         local = "-m addrtype --dst-type LOCAL"
         # The kernel cannot translate the loopback address of IPv6.
         output = "! -d %s %s" % (_LOOPBACK[6], local) if rules.version == 6 else local
@@ -61,36 +65,54 @@ def render_tables(rules: FamilyRules) -> Tables:
     )
 
 
+def fit_tables(rules: FamilyRules, tables: Tables, there: Tables) -> Tables:
+    """Fit the chains that carry the rules in with what others have.
+
+    :param there: what is there now, of ours and of others.
+    """
+    chains, hooks = dict(tables.chains), dict(tables.hooks)
+    if rules.networks:
+        chains["filter", ACCEPT_CHAIN] = tuple(_accepts(rules, there.docker_apart))
+    if rules.networks and there.asks_docker:
+        *first, last = hooks["filter", "FORWARD"]
+        hooks.update({("filter", "DOCKER-USER"): tuple(first), ("filter", "FORWARD"): (last,)})
+    return replace(there, chains=chains, hooks=hooks, misplaced=frozenset())
+
+
 def render_accepts(rules: FamilyRules, there: Tables) -> Tables:
     """What lets the networks' packets pass a FORWARD that drops what it does not know, where another backend decides.
 
     :param there: what is there now, of ours and of others. Where nothing is dropped, nothing is wanted; but what is
         there already stays, since a firewall that is being restarted drops nothing for a moment.
     """
-    wanted = replace(there, chains={}, hooks={})
-    standing = bool(there.hooks) and there.chains.keys() == {("filter", CHAIN)}
+    wanted = replace(there, chains={}, hooks={}, misplaced=frozenset())
+    place = ("filter", ACCEPT_CHAIN)
+    standing = bool(there.hooks) and there.chains.keys() == {place}
     if not rules.networks or not (there.closed or standing):
         return wanted
-    lines = [rule for network in rules.networks for rule in _accepts(network)]
-    # Docker's own chains come first on its hosts, and again after each of its restarts.
-    place = ("filter", "DOCKER-USER" if there.has_docker else "FORWARD")
-    return replace(wanted, chains={("filter", CHAIN): tuple(lines)}, hooks={place: (_rule("", _HOST, CHAIN),)})
+    lead = {("filter", "FORWARD"): (_rule("", _HOST, ACCEPT_CHAIN),)}
+    return replace(wanted, chains={place: tuple(_accepts(rules, there.docker_apart))}, hooks=lead)
 
 
-def _accepts(network: NetworkRules) -> t.Iterator[Rule]:
-    """The least that a network needs; what of it may come in is decided by the rules proper."""
-    if network.sealed:
-        # Even its own frames come by here, where bridges are filtered as routers are.
-        yield _rule(f"-i {network.bridge} -o {network.bridge}", network.bridge, "ACCEPT")
-        return
-    yield _rule("-i %s" % network.bridge, network.bridge, "ACCEPT")
-    if not network.guarded:
-        yield _rule("-o %s" % network.bridge, network.bridge, "ACCEPT")
-        return
-    states = "-m conntrack --ctstate RELATED,ESTABLISHED,DNAT"
-    yield _rule("-o %s %s" % (network.bridge, states), network.bridge, "ACCEPT")
-    for interface in network.trusted:
-        yield _rule("-i %s -o %s" % (interface, network.bridge), network.bridge, "ACCEPT")
+def _accepts(rules: FamilyRules, docker_apart: bool) -> t.Iterator[Rule]:
+    """The least that the networks need; what of it may come in is decided before."""
+    for network in rules.networks:
+        if network.sealed:
+            # Even its own frames come by here, where bridges are filtered as routers are.
+            yield _rule(f"-i {network.bridge} -o {network.bridge}", network.bridge, "ACCEPT")
+            continue
+        if docker_apart:
+            # Docker closes the unpublished ports of its containers by the policy alone: so that they stay closed, what
+            # leaves by a bridge of Docker's, which this chain of Docker's knows and drops, goes no further.
+            yield _rule("-i %s" % network.bridge, network.bridge, "DOCKER-ISOLATION-STAGE-2")
+        yield _rule("-i %s" % network.bridge, network.bridge, "ACCEPT")
+        if not network.guarded:
+            yield _rule("-o %s" % network.bridge, network.bridge, "ACCEPT")
+            continue
+        states = "-m conntrack --ctstate RELATED,ESTABLISHED,DNAT"
+        yield _rule("-o %s %s" % (network.bridge, states), network.bridge, "ACCEPT")
+        for interface in network.trusted:
+            yield _rule("-i %s -o %s" % (interface, network.bridge), network.bridge, "ACCEPT")
 
 
 def _rule(match: str, owner: str, target: str) -> Rule:
@@ -138,29 +160,26 @@ def _filter(rules: FamilyRules) -> Chains:
     for network in rules.networks:
         first.append(_rule("-o %s" % network.bridge, network.bridge, _network_chain(network)))
         chains.update(_inbound(rules, network))
-    # Behind all of ours, so that no network is a way into another.
-    for network in rules.networks:
-        if not network.sealed:
-            first.append(_rule(f"-i {network.bridge} ! -o {network.bridge}", network.bridge, "ACCEPT"))
     return chains
 
 
 def _inbound(rules: FamilyRules, network: NetworkRules) -> Chains:
-    """What may come in to a bridge from the forward path."""
-    lines = [_rule(_ANSWERS, network.bridge, "ACCEPT")]
+    """What may come in to a bridge from the forward path: what returns from there."""
+    lines = [_rule(_ANSWERS, network.bridge, "RETURN")]
+    drop = _rule("", network.bridge, "DROP")
     below: dict[str, list[Rule]] = {}
     if network.icc:
-        lines.append(_rule("-i %s" % network.bridge, network.bridge, "ACCEPT"))
+        lines.append(_rule("-i %s" % network.bridge, network.bridge, "RETURN"))
     elif not network.sealed:
         # Neighbours reach published ports by way of the host's address, and nothing by any other.
-        lines.append(_rule("-i %s -m conntrack --ctstate DNAT" % network.bridge, network.bridge, "ACCEPT"))
+        lines.append(_rule("-i %s -m conntrack --ctstate DNAT" % network.bridge, network.bridge, "RETURN"))
         lines.append(_rule("-i %s" % network.bridge, network.bridge, "DROP"))
     if not network.sealed:
-        ports, below = plant(list(_open_ports(rules, network)), rules.version, network.bridge)
-        lines += ports
         if network.pings:
-            lines.append(_rule("-p %s" % _PING[rules.version], network.bridge, "ACCEPT"))
-    lines.append(_rule("", network.bridge, "DROP"))
+            lines.append(_rule("-p %s" % _PING[rules.version], network.bridge, "RETURN"))
+        ports, below = plant(list(_open_ports(rules, network)), rules.version, network.bridge, last=drop)
+        lines += ports
+    lines.append(drop)
     return {("filter", _network_chain(network)): lines, **{("filter", name): rest for name, rest in below.items()}}
 
 
@@ -170,7 +189,7 @@ def _open_ports(rules: FamilyRules, network: NetworkRules) -> t.Iterator[Spot]:
         address = parse_address(port.address, "address of an endpoint")
         if any(address in subnet for subnet in network.subnets):
             match = f"-d {address}/{length} -p {port.protocol} -m {port.protocol} --dport {port.port}"
-            yield Spot(int(address), port.protocol, port.port, _rule(match, network.bridge, "ACCEPT"))
+            yield Spot(int(address), port.protocol, port.port, _rule(match, network.bridge, "RETURN"))
 
 
 def _publish(rules: FamilyRules) -> Chains:

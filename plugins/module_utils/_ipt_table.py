@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from ._errors import KernelError
 
 __all__ = (
+    "ACCEPT_CHAIN",
     "CHAIN",
     "COMMENT",
     "PROGRAM",
@@ -41,6 +42,8 @@ __all__ = (
 CHAIN = "BRIDGEPORT"
 # The administrator's own: made once, left alone ever after.
 USER_CHAIN = CHAIN + "-USER"
+# Where others lead to it, it is behind their own rules, so that what they drop stays dropped.
+ACCEPT_CHAIN = CHAIN + "-ACCEPT"
 # What the comment of every rule of ours begins with.
 COMMENT = "bridgeport:"
 # The tables that we write to, in the order in which they are written: what guards comes before what opens.
@@ -58,16 +61,24 @@ class Tables:
     """What is ours in the tables of one IP version, or should be.
 
     ``chains`` are our chains with their rules; those of the administrator's chain do not count. ``hooks`` are the rules
-    in chains of others that lead to ours, in their order. Of others it is only known what stands in the way of packets
-    that are forwarded: ``closed`` says why FORWARD drops what no rule of it accepts, "" if it does not; ``has_docker``
-    that there is the chain in which Docker expects the rules of others; ``used_by_others`` that there is any rule.
+    in chains of others that lead to ours, in their order; ``misplaced`` are those of these chains in which a rule of
+    others drops what would come to ours behind it.
+
+    Of others it is only known what stands in the way of packets that are forwarded: ``closed`` says why FORWARD drops
+    what no rule of it accepts, "" if it does not; ``ahead`` how many of their rules in FORWARD are ahead of the one
+    that does so, None if none does; ``asks_docker`` that it leads to the chain in which Docker expects the rules of
+    others; ``docker_apart`` that there is the chain by which Docker keeps its bridges apart from each other;
+    ``used_by_others`` that there is any rule.
     """
 
     version: int
     chains: t.Mapping[Place, tuple[Rule, ...]] = field(default_factory=dict)
     hooks: t.Mapping[Place, tuple[Rule, ...]] = field(default_factory=dict)
     closed: str = field(default="", compare=False)
-    has_docker: bool = field(default=False, compare=False)
+    ahead: int | None = field(default=None, compare=False)
+    misplaced: frozenset[Place] = field(default_factory=frozenset, compare=False)
+    asks_docker: bool = field(default=False, compare=False)
+    docker_apart: bool = field(default=False, compare=False)
     used_by_others: bool = field(default=False, compare=False)
 
     @property
@@ -166,7 +177,7 @@ def _changed_places(before: Tables, after: Tables) -> tuple[list[Place], list[Pl
     hooks = [
         place
         for place in dict.fromkeys((*before.hooks, *after.hooks))
-        if not _same_rules(before.hooks.get(place, ()), after.hooks.get(place, ()))
+        if place in before.misplaced or not _same_rules(before.hooks.get(place, ()), after.hooks.get(place, ()))
     ]
     return write, gone, hooks
 
@@ -177,12 +188,13 @@ def same(there: Tables, wanted: Tables) -> bool:
 
 
 class Step(t.NamedTuple):
-    """One step in a table: ``make`` a chain or empty the one that is there, ``append`` a rule to it, ``insert`` one in
-    front or ``delete`` it, ``flush`` a chain, ``remove`` an empty one."""
+    """One step in a table: ``make`` a chain or empty the one that is there, ``append`` a rule to it, ``insert`` one
+    behind so many others or ``delete`` it, ``flush`` a chain, ``remove`` an empty one."""
 
     verb: str
     chain: str
     rule: Rule = ()
+    behind: int = 0
 
 
 def same_translation(there: Tables, wanted: Tables) -> bool:
@@ -193,7 +205,7 @@ def same_translation(there: Tables, wanted: Tables) -> bool:
 def steps(before: Tables, after: Tables) -> dict[str, list[Step]]:
     """The steps that turn ``before`` into ``after``, by table in the order in which to write them; each table at once.
 
-    Ours are put before the rules of others, whose order stays as it is.
+    Ours are put before the rules of others, whose order stays as it is; what leads to the chain of accepts behind them.
     """
     found: dict[str, list[Step]] = {}
     places = _changed_places(before, after)
@@ -218,7 +230,12 @@ def _table_steps(
             yield Step("append", place[1], rule)
     for place in hooks:
         for rule in reversed(after.hooks.get(place, ())):
-            yield Step("insert", place[1], rule)
+            if rule[-1] != ACCEPT_CHAIN:
+                yield Step("insert", place[1], rule)
+            elif before.ahead is None:
+                yield Step("append", place[1], rule)
+            else:
+                yield Step("insert", place[1], rule, before.ahead)
     # They may lead to each other, so all are emptied first.
     for place in gone:
         yield Step("flush", place[1])
@@ -227,12 +244,12 @@ def _table_steps(
 
 
 _FORMS = {
-    "make": ":%s - [0:0]%s",
-    "append": "-A %s %s",
-    "insert": "-I %s 1 %s",
-    "delete": "-D %s %s",
-    "flush": "-F %s%s",
-    "remove": "-X %s%s",
+    "make": ":{chain} - [0:0]",
+    "append": "-A {chain} {rule}",
+    "insert": "-I {chain} {number} {rule}",
+    "delete": "-D {chain} {rule}",
+    "flush": "-F {chain}",
+    "remove": "-X {chain}",
 }
 
 
@@ -244,7 +261,9 @@ def restore_text(tables: t.Mapping[str, t.Sequence[Step]]) -> str:
     lines = []
     for table, listed in tables.items():
         lines.append("*" + table)
-        lines += [_FORMS[step.verb] % (step.chain, _one_line(step.rule)) for step in listed]
+        for step in listed:
+            rule = _one_line(step.rule)
+            lines.append(_FORMS[step.verb].format(chain=step.chain, rule=rule, number=step.behind + 1))
         lines.append("COMMIT")
     return "".join(line + "\n" for line in lines)
 

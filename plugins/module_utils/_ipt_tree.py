@@ -39,7 +39,7 @@ class Spot(t.NamedTuple):
 
 
 def plant(
-    spots: t.Sequence[Spot], version: int, owner: str, answers: bool = False
+    spots: t.Sequence[Spot], version: int, owner: str, answers: bool = False, last: Rule | None = None
 ) -> tuple[list[Rule], dict[str, list[Rule]]]:
     """The rules of the first chain, and the chains below it.
 
@@ -47,8 +47,10 @@ def plant(
     :param version: 4 or 6 where the spots have addresses, 0 where they have none.
     :param owner: whose they are, for the comments.
     :param answers: the packets come from these addresses and ports, in place of going there.
+    :param last: the last rule of the first chain, which the caller puts there, where a packet that leaves a chain below
+        by RETURN is to leave the first one with it: they are then gone to, not called, and each ends with this rule.
     """
-    return _Tree(version, owner, answers).grow(sorted(spots, key=_key))
+    return _Tree(version, owner, answers, last).grow(sorted(spots, key=_key))
 
 
 def _key(spot: Spot) -> int:
@@ -58,9 +60,10 @@ def _key(spot: Spot) -> int:
 
 
 class _Tree:
-    def __init__(self, version: int, owner: str, answers: bool) -> None:
+    def __init__(self, version: int, owner: str, answers: bool, last: Rule | None) -> None:
         self.address_option, self.port_option = ("-s", "--sport") if answers else ("-d", "--dport")
         self.owner = owner
+        self.lead, self.ends = ("-g", [last]) if last else ("-j", [])
         self.version = version
         self.address_bits = ADDRESS_BITS[version]
         self.protocol_end = self.address_bits + _PROTOCOL_BITS
@@ -82,8 +85,9 @@ class _Tree:
                 continue
             match = self._range(prefix, depth)
             name = "%s.%s" % (CHAIN, hashlib.sha256(" ".join((self.owner, *match)).encode()).hexdigest()[:12])
-            rules.append((*match, "-m", "comment", "--comment", COMMENT + self.owner, "-j", name))
-            below[name], deeper = self.grow(group)
+            rules.append((*match, "-m", "comment", "--comment", COMMENT + self.owner, self.lead, name))
+            inner, deeper = self.grow(group)
+            below[name] = [*inner, *self.ends]
             below.update(deeper)
         return rules, below
 

@@ -108,7 +108,7 @@ def _commit(table: IptcTable, version: int, listed: t.Sequence[Step]) -> bool:
         elif step.verb == "append":
             table.append(step.chain, maker.make(step.rule))
         elif step.verb == "insert":
-            table.insert(step.chain, maker.make(step.rule))
+            table.insert(step.chain, maker.make(step.rule), step.behind)
         elif step.verb == "delete":
             table.delete(step.chain, step.rule[-1])
         elif step.verb == "flush":

@@ -223,9 +223,9 @@ class IptcTable:
         """Append a rule to a chain."""
         self._table.append_entry(chain, ctypes.create_string_buffer(blob, len(blob)))
 
-    def insert(self, chain: str, blob: bytes) -> None:
-        """Insert a rule in front of a chain."""
-        self._table.insert_entry(chain, ctypes.create_string_buffer(blob, len(blob)), 0)
+    def insert(self, chain: str, blob: bytes, behind: int) -> None:
+        """Insert a rule into a chain, behind so many others."""
+        self._table.insert_entry(chain, ctypes.create_string_buffer(blob, len(blob)), behind)
 
     def delete(self, chain: str, target: str) -> None:
         """Delete the first rule of a chain that leads to ``target``, if there is one."""

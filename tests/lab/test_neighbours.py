@@ -78,10 +78,10 @@ def test_a_forward_policy_of_drop(pair: tuple[Host, Modules], kind: str) -> None
     assert works(client, host)
     assert [line for line in rules(host, kind) if "BRIDGEPORT" not in line] == theirs
     assert [line for line in rules(host, kind) if "BRIDGEPORT" in line] == [
-        ":BRIDGEPORT -",
-        '-A FORWARD -m comment --comment "bridgeport:host" -j BRIDGEPORT',
-        f'-A BRIDGEPORT -i docker0 -m comment --comment "{OURS}" -j ACCEPT',
-        f'-A BRIDGEPORT -o docker0 -m conntrack --ctstate RELATED,ESTABLISHED,DNAT -m comment --comment "{OURS}" -j ACCEPT',
+        ":BRIDGEPORT-ACCEPT -",
+        '-A FORWARD -m comment --comment "bridgeport:host" -j BRIDGEPORT-ACCEPT',
+        f'-A BRIDGEPORT-ACCEPT -i docker0 -m comment --comment "{OURS}" -j ACCEPT',
+        f'-A BRIDGEPORT-ACCEPT -o docker0 -m conntrack --ctstate RELATED,ESTABLISHED,DNAT -m comment --comment "{OURS}" -j ACCEPT',
     ]
     assert modules.ok("topology_info")["drift"] == []
     # Lost, and put back.
@@ -108,21 +108,37 @@ def test_a_rule_that_rejects_the_rest(pair: tuple[Host, Modules]) -> None:
     assert works(client, modules.host)
 
 
-def test_docker_user(pair: tuple[Host, Modules]) -> None:
-    """The chain in which Docker expects the rules of others; Docker puts its own in front at each start."""
+def test_what_an_administrator_drops_stays_dropped(pair: tuple[Host, Modules]) -> None:
+    """What others say of a packet comes before our accepts, whoever decides over ours."""
     client, modules = pair
-    host = modules.host
-    host.run(["iptables", "-P", "FORWARD", "DROP"])
-    for command in ("-N DOCKER-USER", "-A DOCKER-USER -j RETURN", "-A FORWARD -j DOCKER-USER"):
-        host.run(["iptables", *command.split()])
-    theirs = rules(host, "nft")
-    assert "in the chain DOCKER-USER of iptables-nft (IPv4)" in str(set_up(modules))
-    assert works(client, host)
-    host.run(["iptables", "-D", "FORWARD", "-j", "DOCKER-USER"])
-    host.run(["iptables", "-I", "FORWARD", "-j", "DOCKER-USER"])
-    assert works(client, host) and modules.ok("topology_info")["drift"] == []
-    tear_down(modules)
-    assert rules(host, "nft") == theirs
+    modules.host.run(
+        ["iptables", "-A", "FORWARD", "-d", "192.168.52.202", "-p", "tcp", "--dport", "7000", "-j", "DROP"]
+    )
+    modules.host.run(["iptables", "-P", "FORWARD", "DROP"])
+    set_up(modules)
+    for backend in ("nftables", "iptables"):
+        modules.ok("bridge_network", backend=backend, **NETWORK)
+        assert client.probe("tcp", "192.168.52.203", 80)
+        assert not modules.host.probe("tcp", "192.168.52.202", 7000, netns="web", timeout=0.3)
+        # It is his rule that does it.
+        modules.host.run(["iptables", "-I", "FORWARD", "-p", "tcp", "--dport", "7000", "-j", "ACCEPT"])
+        assert works(client, modules.host)
+        modules.host.run(["iptables", "-D", "FORWARD", "-p", "tcp", "--dport", "7000", "-j", "ACCEPT"])
+
+
+def test_a_firewall_that_comes_later(pair: tuple[Host, Modules]) -> None:
+    """It drops the rest in front of our accepts, until the next run."""
+    client, modules = pair
+    set_up(modules)
+    for backend in ("nftables", "iptables"):
+        modules.ok("bridge_network", backend=backend, **NETWORK)
+        modules.host.run(["iptables", "-I", "FORWARD", "-j", "DROP"])
+        assert not works(client, modules.host)
+        (drift,) = modules.ok("topology_info")["drift"]
+        assert "FORWARD" in drift
+        assert modules.ok("bridge_network", **NETWORK)["actions"] == [drift]
+        assert works(client, modules.host) and modules.ok("topology_info")["drift"] == []
+        modules.host.run(["iptables", "-D", "FORWARD", "-j", "DROP"])
 
 
 def test_somebody_elses_chain_is_left_alone(fresh: Callable[[str], Modules]) -> None:

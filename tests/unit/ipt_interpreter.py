@@ -68,7 +68,7 @@ class Kernel:
     @staticmethod
     def _target(chains: dict[str, list[str]], rule: str) -> None:
         words = rule.split()
-        target = words[words.index("-j") + 1]
+        target = words[words.index("-g" if "-g" in words else "-j") + 1]
         assert target in chains or target in ("ACCEPT", "DROP", "RETURN", "DNAT", "SNAT", "MASQUERADE"), rule
 
     def _check(self, chains: dict[str, list[str]]) -> None:

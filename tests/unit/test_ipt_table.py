@@ -12,7 +12,11 @@ from dataclasses import replace
 import pytest
 from ansible_collections.bridgeport.net.plugins.module_utils._errors import KernelError
 from ansible_collections.bridgeport.net.plugins.module_utils._ipt_listing import parse_save
-from ansible_collections.bridgeport.net.plugins.module_utils._ipt_render import render_tables
+from ansible_collections.bridgeport.net.plugins.module_utils._ipt_render import (
+    fit_tables,
+    render_accepts,
+    render_tables,
+)
 from ansible_collections.bridgeport.net.plugins.module_utils._ipt_table import (
     Rule,
     Tables,
@@ -105,31 +109,28 @@ def test_every_rule_says_whose_it_is() -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "first", "network"),
+    ("options", "network"),
     [
         (
             {},
-            ["-o dual0 -j BRIDGEPORT/dual0", "-i dual0 ! -o dual0 -j ACCEPT"],
-            ["-m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT", "-i dual0 -j ACCEPT",
-             "-d 10.0.1.2/32 -p tcp -m tcp --dport 5000 -j ACCEPT", "-j DROP"],
+            ["-m conntrack --ctstate RELATED,ESTABLISHED -j RETURN", "-i dual0 -j RETURN",
+             "-d 10.0.1.2/32 -p tcp -m tcp --dport 5000 -j RETURN", "-j DROP"],
         ),
         (
             {"icc": False},
-            ["-o dual0 -j BRIDGEPORT/dual0", "-i dual0 ! -o dual0 -j ACCEPT"],
-            ["-m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT", "-i dual0 -m conntrack --ctstate DNAT -j ACCEPT",
-             "-i dual0 -j DROP", "-d 10.0.1.2/32 -p tcp -m tcp --dport 5000 -j ACCEPT", "-j DROP"],
+            ["-m conntrack --ctstate RELATED,ESTABLISHED -j RETURN", "-i dual0 -m conntrack --ctstate DNAT -j RETURN",
+             "-i dual0 -j DROP", "-d 10.0.1.2/32 -p tcp -m tcp --dport 5000 -j RETURN", "-j DROP"],
         ),
         (
             {"mode": "routed"},
-            ["-o dual0 -j BRIDGEPORT/dual0", "-i dual0 ! -o dual0 -j ACCEPT"],
-            ["-m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT", "-i dual0 -j ACCEPT",
-             "-d 10.0.1.2/32 -p tcp -m tcp --dport 5000 -j ACCEPT", "-p icmp -j ACCEPT", "-j DROP"],
+            ["-m conntrack --ctstate RELATED,ESTABLISHED -j RETURN", "-i dual0 -j RETURN",
+             "-p icmp -j RETURN", "-d 10.0.1.2/32 -p tcp -m tcp --dport 5000 -j RETURN", "-j DROP"],
         ),
     ],
 )  # fmt: skip
-def test_what_may_enter_a_bridge(options: Request, first: list[str], network: list[str]) -> None:
+def test_what_may_enter_a_bridge(options: Request, network: list[str]) -> None:
     found = tables("80:5000", **options)
-    assert lines(found, "filter", "BRIDGEPORT") == first
+    assert lines(found, "filter", "BRIDGEPORT") == ["-o dual0 -j BRIDGEPORT/dual0"]
     assert lines(found, "filter", "BRIDGEPORT/dual0") == network
 
 
@@ -137,10 +138,120 @@ def test_nothing_crosses_the_edge_of_a_sealed_network() -> None:
     found = tables(mode="internal")
     assert lines(found, "filter", "BRIDGEPORT") == ["-i dual0 ! -o dual0 -j DROP", "-o dual0 -j BRIDGEPORT/dual0"]
     assert lines(found, "filter", "BRIDGEPORT/dual0") == [
-        "-m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT",
-        "-i dual0 -j ACCEPT",
+        "-m conntrack --ctstate RELATED,ESTABLISHED -j RETURN",
+        "-i dual0 -j RETURN",
         "-j DROP",
     ]
+    assert lines(found, "filter", "BRIDGEPORT-ACCEPT") == ["-i dual0 -o dual0 -j ACCEPT"]
+
+
+@pytest.mark.parametrize(
+    ("options", "accepts"),
+    [
+        ({}, ["-i dual0 -j ACCEPT", "-o dual0 -m conntrack --ctstate RELATED,ESTABLISHED,DNAT -j ACCEPT"]),
+        ({"mode": "routed"}, ["-i dual0 -j ACCEPT", "-o dual0 -j ACCEPT"]),
+        (
+            {"trusted_interfaces": ["eth1"]},
+            ["-i dual0 -j ACCEPT", "-o dual0 -m conntrack --ctstate RELATED,ESTABLISHED,DNAT -j ACCEPT",
+             "-i eth1 -o dual0 -j ACCEPT"],
+        ),
+    ],
+)  # fmt: skip
+def test_what_is_accepted_behind_the_rules_of_others(options: Request, accepts: list[str]) -> None:
+    assert lines(tables(**options), "filter", "BRIDGEPORT-ACCEPT") == accepts
+
+
+def test_what_may_enter_by_many_ports_ends_as_by_few() -> None:
+    """The chains below are gone to, so that what they let return leaves the network's chain with them."""
+    found = tables("8000-8999:8000-8999")
+    below = {
+        chain: lines(found, "filter", chain)
+        for table, chain in found.chains
+        if (table, chain[10:11]) == ("filter", ".")
+    }
+    ways = [rule for rules in (*below.values(), lines(found, "filter", "BRIDGEPORT/dual0")) for rule in rules]
+    assert len(below) > 10 and sum("-g " in rule for rule in ways) == len(below)
+    assert not any("-j BRIDGEPORT." in rule for rule in ways)
+    assert {rules[-1] for rules in below.values()} == {"-j DROP"}
+    assert sum(rule.endswith("-j RETURN") and "--dport" in rule for rule in ways) == 1000
+
+
+def saved(*forward: str, policy: str = "ACCEPT", more: t.Sequence[str] = ()) -> Tables:
+    """What is read of a table filter with these rules in FORWARD."""
+    chains = {rule.split()[1] for rule in more}
+    heads = [":FORWARD %s [0:0]" % policy, *(":%s - [0:0]" % chain for chain in sorted(chains))]
+    rules = [*("-A FORWARD " + rule for rule in forward), *more]
+    return parse_save(4, "".join(line + "\n" for line in ("*filter", *heads, *rules, "COMMIT")))
+
+
+ACCEPTS = "-m comment --comment bridgeport:host -j BRIDGEPORT-ACCEPT"
+
+
+@pytest.mark.parametrize(
+    ("forward", "more", "ahead", "misplaced"),
+    [
+        ([], [], None, False),
+        (["-i a -j DROP"], [], None, False),
+        (["-i a -j DROP", "-j REJECT"], [], 1, False),
+        (["-j REST", "-i a -j DROP"], ["-A REST -i b -j ACCEPT", "-A REST -j DROP"], 0, False),
+        (["-i a -j ACCEPT", "-j RETURN"], [], 1, False),
+        (["-j ACCEPT", "-j DROP"], [], None, False),
+        (["-i a -j DROP", ACCEPTS, "-j DROP"], [], 1, False),
+        (["-i a -j DROP", "-j DROP", ACCEPTS], [], 1, True),
+        (["-j REST", ACCEPTS], ["-A REST -j RETURN", "-A REST -j DROP"], None, False),
+    ],
+)
+def test_where_the_rest_is_dropped(forward: list[str], more: list[str], ahead: int | None, misplaced: bool) -> None:
+    found = saved(*forward, more=more)
+    assert found.ahead == ahead
+    assert found.misplaced == ({("filter", "FORWARD")} if misplaced else set())
+
+
+@pytest.mark.parametrize("forward", [["-i a -j DROP"], ["-i a -j DROP", "-j DROP"], ["-j DROP", "-i b -j DROP"]])
+def test_accepts_stand_behind_the_rules_of_others_and_before_the_one_that_drops_the_rest(forward: list[str]) -> None:
+    kernel = Kernel({("filter", "FORWARD"): forward})
+    wanted = tables()
+    rest = forward.index("-j DROP") if "-j DROP" in forward else len(forward)
+
+    def mended() -> list[str]:
+        kernel.restore(text(parse_save(4, kernel.save()), wanted))
+        return [rule.split()[-1] for rule in kernel.tables["filter"]["FORWARD"]]
+
+    targets = mended()
+    assert targets[:2] == ["BRIDGEPORT-USER", "BRIDGEPORT"] and targets.index("BRIDGEPORT-ACCEPT") == 2 + rest
+    # A firewall that was started anew puts its rules in front of what is there.
+    ours = [rule for rule in kernel.tables["filter"]["FORWARD"] if rule not in forward]
+    kernel.tables["filter"]["FORWARD"] = [*forward, *ours]
+    found = list(drift(parse_save(4, kernel.save()), wanted))
+    if "-j DROP" in forward:
+        assert found == ["Restore the way from chain FORWARD to ours in table filter of iptables."]
+        assert mended() == targets
+    else:
+        assert found == []
+
+
+def test_beside_docker() -> None:
+    """Its own chains come first in FORWARD, again after each of its starts."""
+    topology = decided([DUAL], [BOTH])
+    docker = ["-A DOCKER-USER -j RETURN", "-A DOCKER-ISOLATION-STAGE-2 -o docker0 -j DROP"]
+    there = saved("-j DOCKER-USER", policy="DROP", more=docker)
+    rules = rules_of(topology)[4]
+    found = fit_tables(rules, render_tables(rules), there)
+    hooks = {place: [plain(rule) for rule in rules] for place, rules in found.hooks.items() if place[0] == "filter"}
+    assert hooks == {
+        ("filter", "DOCKER-USER"): ["-j BRIDGEPORT-USER", "-j BRIDGEPORT"],
+        ("filter", "FORWARD"): ["-j BRIDGEPORT-ACCEPT"],
+    }
+    accepts = [
+        "-i dual0 -j DOCKER-ISOLATION-STAGE-2",
+        "-i dual0 -j ACCEPT",
+        "-o dual0 -m conntrack --ctstate RELATED,ESTABLISHED,DNAT -j ACCEPT",
+    ]
+    assert lines(found, "filter", "BRIDGEPORT-ACCEPT") == accepts
+    beside = render_accepts(rules, there)
+    assert lines(beside, "filter", "BRIDGEPORT-ACCEPT") == accepts and list(beside.hooks) == [("filter", "FORWARD")]
+    # A chain that nothing leads to any more is no place.
+    assert not saved(policy="DROP", more=docker).asks_docker
 
 
 @pytest.mark.parametrize(
@@ -165,7 +276,7 @@ def test_ways_from_the_chains_of_the_kernel_to_ours() -> None:
         hooks = {place: [plain(rule) for rule in rules] for place, rules in tables(version=version).hooks.items()}
         assert hooks == {
             ("mangle", "PREROUTING"): ["-j BRIDGEPORT"],
-            ("filter", "FORWARD"): ["-j BRIDGEPORT-USER", "-j BRIDGEPORT"],
+            ("filter", "FORWARD"): ["-j BRIDGEPORT-USER", "-j BRIDGEPORT", "-j BRIDGEPORT-ACCEPT"],
             ("nat", "PREROUTING"): ["-m addrtype --dst-type LOCAL -j BRIDGEPORT"],
             ("nat", "OUTPUT"): [loopback + "-m addrtype --dst-type LOCAL -j BRIDGEPORT"],
             ("nat", "POSTROUTING"): ["-j BRIDGEPORT-POST"],

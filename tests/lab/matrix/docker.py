@@ -11,12 +11,14 @@ and ask as do for our endpoints. Nothing of it outlives the lab but control grou
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from hostlab import Host, LabError
 from hostlab.host import remove_control_groups
+from hostlab.process import Process
 from matrix.rows import PROTOCOLS, Question
-from matrix.topology import NETWORKS, PLACES, PUBLISHED, Net, Place
+from matrix.topology import NETWORKS, PLACES, PUBLISHED, Net, Place, Port
 
 READY_SECONDS = 60.0
 SOCKET = "unix:///run/docker.sock"
@@ -30,28 +32,47 @@ tar -C /run/image -c . | docker import - waiting:1
 
 
 class Docker:
-    """A dockerd on a lab host, with what Docker can do of the matrices' topology."""
+    """A dockerd on a lab host, with what Docker can do of a topology, by default of the matrices'."""
 
-    def __init__(self, host: Host, unpacked: Path, proxy: bool) -> None:
+    def __init__(
+        self,
+        host: Host,
+        unpacked: Path,
+        proxy: bool,
+        networks: Sequence[Net] = NETWORKS,
+        places: Iterable[Place] = PLACES,
+        published: Sequence[Port] = PUBLISHED,
+    ) -> None:
         """Describe it. unpacked: where Debian's packages were unpacked; proxy: with its userland proxy."""
         self.host = host
         self.proxy = proxy
         self.unpacked = unpacked
         self.group = f"hostlab-docker-{host.pid}"
-        self.networks = [net for net in NETWORKS if net.docker is not None]
+        self.networks = [net for net in networks if net.docker is not None]
         names = {net.name for net in self.networks}
-        self.places = [place for place in PLACES if place.network in names]
+        self.places = [place for place in places if place.network in names]
+        self.published = published
+        self._daemon: Process | None = None
 
     def start(self) -> str:
         """Start dockerd; returns its version."""
         self.host.run(["mount", "-t", "cgroup2", "cgroup2", "/sys/fs/cgroup"])
+        return self._start()
+
+    def restart(self) -> str:
+        """Start it anew, which rewrites its rules; the containers go on. Returns its version."""
+        assert self._daemon is not None
+        self._daemon.stop(READY_SECONDS)
+        return self._start()
+
+    def _start(self) -> str:
         options = [
             *("--host", SOCKET, "--bridge", "none", "--storage-driver", "vfs", "--cgroup-parent", f"/{self.group}"),
             *("--data-root", "/var/lib/docker", "--exec-root", "/run/docker", "--pidfile", "/run/docker.pid"),
             *("--experimental", "--ip6tables", f"--userland-proxy={str(self.proxy).lower()}"),
-            *("--exec-opt", "native.cgroupdriver=cgroupfs"),
+            *("--exec-opt", "native.cgroupdriver=cgroupfs", "--live-restore"),
         ]
-        daemon = self.host.start([*self._environment(), "dockerd", *options])
+        daemon = self._daemon = self.host.start([*self._environment(), "dockerd", *options])
         deadline = time.monotonic() + READY_SECONDS
         while self.host.run([*self._environment(), "docker", "info"], check=False).returncode:
             if time.monotonic() > deadline or not daemon.running():
@@ -63,13 +84,21 @@ class Docker:
         """Make networks and containers."""
         self.run("sh", "-c", IMPORT, "import", str(self.unpacked / "bin/busybox"))
         for net in self.networks:
-            self.run("docker", "network", "create", *network_options(net), net.name)
+            self.add_network(net)
         for place in self.places:
-            net = next(net for net in self.networks if net.name == place.network)
-            command = ["/bin/busybox", "sleep", "86400"]
-            self.run("docker", "run", "--detach", "--name", place.name, *container_options(place, net), IMAGE, *command)
-            pid = self.run("docker", "inspect", "--format", "{{.State.Pid}}", place.name).strip()
-            self.host.run(["ip", "netns", "attach", place.name, pid])
+            self.add_container(place, next(net for net in self.networks if net.name == place.network))
+
+    def add_network(self, net: Net) -> None:
+        """Make one network."""
+        self.run("docker", "network", "create", *network_options(net), net.name)
+
+    def add_container(self, place: Place, net: Net) -> None:
+        """Make one container."""
+        options = container_options(place, net, self.published)
+        command = ["/bin/busybox", "sleep", "86400"]
+        self.run("docker", "run", "--detach", "--name", place.name, *options, IMAGE, *command)
+        pid = self.run("docker", "inspect", "--format", "{{.State.Pid}}", place.name).strip()
+        self.host.run(["ip", "netns", "attach", place.name, pid])
 
     def can_be_asked(self, question: Question) -> bool:
         """Whether both who asks and what is asked for is there."""
@@ -103,12 +132,12 @@ def network_options(net: Net) -> list[str]:
     return [*options, *(["--ipv6"] if 6 in net.versions else [])]
 
 
-def container_options(place: Place, net: Net) -> list[str]:
+def container_options(place: Place, net: Net, published: Iterable[Port]) -> list[str]:
     """What `docker run` is asked for."""
     options = ["--network", net.name, "--ip", net.address(4, place.host)]
     if 6 in net.versions:
         options += ["--ip6", net.address(6, place.host)]
-    for port in PUBLISHED:
+    for port in published:
         if port.endpoint == place.name:
             for protocol in PROTOCOLS:
                 options += ["--publish", port.spec(protocol)]
