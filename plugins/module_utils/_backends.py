@@ -19,7 +19,7 @@ from ._errors import StateError
 from ._ruleset import FamilyRules, rules_of
 from ._topology import Topology, once_for_each
 
-__all__ = ("BACKENDS", "NFTABLES", "Backend", "Tables", "check_names", "rendered", "wanted_tables")
+__all__ = ("BACKENDS", "NFTABLES", "Backend", "Tables", "bridge_words", "check_names", "rendered", "wanted_tables")
 
 # The state of one backend in one IP version: a Table of nftables, or Tables of iptables.
 Tables = t.Any
@@ -78,13 +78,28 @@ def rendered(backend: str, topology: Topology) -> dict[int, Tables]:
     return BACKENDS[backend].render(topology)
 
 
+def bridge_words(tables: t.Mapping[str, t.Mapping[int, Tables]]) -> tuple[str, str]:
+    """Why frames on a bridge cannot be looked at on this host, and what can be done about it; empty if they can.
+
+    :param tables: what each backend of the host holds.
+    """
+    if NFTABLES not in tables:
+        return "this host has none", "Install nftables; iptables may go on carrying the other rules"
+    if _nft_table.LINK not in tables[NFTABLES]:
+        return (
+            "the kernel of this host has no nf_tables for bridges",
+            "Run one that has it (CONFIG_NF_TABLES_BRIDGE), as those of all distributions do",
+        )
+    return "", ""
+
+
 def wanted_tables(
     name: str, backend: str, topology: Topology, there: t.Mapping[int, Tables]
 ) -> tuple[dict[int, Tables], tuple[str, ...]]:
     """What a backend is to hold of a topology, and sentences on what of it is for the sake of other firewalls.
 
     :param backend: the one that carries the rules. In iptables, another one may need to let their packets pass.
-    :param there: what it holds now, ours and what others do to forwarded packets.
+    :param there: what it holds now, ours and what others do to forwarded packets; without what the kernel cannot hold.
     """
     if name == backend:
         return _fitted(name, topology, there), ()
@@ -92,7 +107,8 @@ def wanted_tables(
     if accepts is None:
         # Only nftables can look at frames on a bridge, whoever sees to the rest.
         link = rendered(name, topology if backend else Topology())[_nft_table.LINK]
-        return {**rendered(name, Topology()), _nft_table.LINK: link}, ()
+        wanted = {**rendered(name, Topology()), _nft_table.LINK: link}
+        return {version: wanted[version] for version in there}, ()
     rules = rules_of(topology)
     wanted = {version: accepts(rules[version], tables) for version, tables in there.items()}
     return wanted, tuple(words for tables in wanted.values() for words in _ipt_table.accept_words(name, tables))
@@ -102,7 +118,7 @@ def _fitted(name: str, topology: Topology, there: t.Mapping[int, Tables]) -> dic
     """The states that carry a topology beside what others have in them."""
     wanted, fit = rendered(name, topology), BACKENDS[name].fit
     if fit is None:
-        return wanted
+        return {version: wanted[version] for version in there}
     rules = rules_of(topology)
     return {version: fit(rules[version], wanted[version], tables) for version, tables in there.items()}
 

@@ -178,7 +178,7 @@ class Engine:
         planned = make_plan(before, after, seen, scope, backend, had)
         changes = [change for change in planned if change not in earlier]
         outcome = _outcome(assumed, after, changes, backend)
-        return replace(outcome, warnings=_warnings(after, touched, observed))
+        return replace(outcome, warnings=_warnings(after, touched, observed, backend))
 
     def _plan(
         self, before: Topology, after: Topology, touched: Touched, interrupted: bool, backend: str
@@ -188,7 +188,7 @@ class Engine:
         observed = observe(before, after, scope)
         changes = make_plan(before, after, observed, scope, backend, self.record.backend or "")
         outcome = _outcome(before, after, changes, backend)
-        return replace(outcome, warnings=_warnings(after, touched, observed)), changes
+        return replace(outcome, warnings=_warnings(after, touched, observed, backend)), changes
 
     def _carry_out(self, after: Topology, changes: list[Change], backend: str) -> None:
         self.record.begin(after, backend)
@@ -206,10 +206,10 @@ def _outcome(before: Topology, after: Topology, changes: list[Change], backend: 
     return Outcome(before, after, bool(changes) or before != after, actions, diff_of(before, after, changes), backend)
 
 
-def _warnings(after: Topology, touched: Touched, observed: Observed) -> list[str]:
+def _warnings(after: Topology, touched: Touched, observed: Observed, backend: str) -> list[str]:
     return [
         *warnings_of(after, touched.networks, observed.links),
-        *foreign_warnings(after, observed.foreign, observed.tables),
+        *foreign_warnings(after, observed.foreign, observed.tables, backend),
     ]
 
 

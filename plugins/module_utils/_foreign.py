@@ -17,9 +17,11 @@ import typing as t
 from dataclasses import dataclass
 from xml.sax.saxutils import quoteattr
 
+from ._backends import bridge_words
+from ._ipt_table import PROGRAM, USER_CHAIN
 from ._ipt_table import Tables as IptTables
 from ._model import Network
-from ._ruleset import link_rules_of
+from ._ruleset import link_rules_of, rules_of
 from ._topology import Topology
 
 __all__ = (
@@ -100,12 +102,14 @@ def _forwarding(topology: Topology) -> list[Network]:
 
 
 def foreign_warnings(
-    topology: Topology, chains: ForeignChains, tables: t.Mapping[str, t.Mapping[int, t.Any]]
+    topology: Topology, chains: ForeignChains, tables: t.Mapping[str, t.Mapping[int, t.Any]], backend: str
 ) -> t.Iterator[str]:
     """What an administrator must know, and nobody else can mend.
 
     :param tables: what each backend holds; iptables on nf_tables sees to its own chains.
+    :param backend: the one that carries the rules.
     """
+    yield from _left_behind(topology, tables, backend)
     bridges = ", ".join('"%s"' % network.name for network in _forwarding(topology))
     if bridges:
         for family, table, chain in chains.closed:
@@ -117,10 +121,11 @@ def foreign_warnings(
                 "'iifname { %s } accept' and 'oifname { %s } ct status dnat accept'."
                 % (chain, family, table, bridges, bridges)
             )
-    if "nftables" not in tables and not link_rules_of(topology).empty:
+    missing, remedy = bridge_words(tables)
+    if missing and not link_rules_of(topology).empty:
         yield (
-            "This host has no nftables, which alone can look at frames on a bridge. So its endpoints are not kept from "
-            "sending with addresses of others. Install nftables; iptables may go on carrying the other rules."
+            "nftables alone can look at frames on a bridge, and %s. So the endpoints are not kept from sending with "
+            "addresses of others. %s." % (missing, remedy)
         )
     used = [name for name in ("iptables-nft", "iptables-legacy") if _others_use(tables.get(name, {}))]
     if len(used) > 1:
@@ -128,6 +133,30 @@ def foreign_warnings(
             "This host has rules of others both in iptables on nf_tables and in legacy iptables. Each packet must pass "
             "both, and 'iptables -S' shows only one of them. Look at 'iptables-nft-save' and 'iptables-legacy-save'."
         )
+
+
+def _left_behind(topology: Topology, tables: t.Mapping[str, t.Mapping[int, t.Any]], backend: str) -> t.Iterator[str]:
+    """Rules in an administrator's chain that nothing leads to, since what led there went with the backend."""
+    rules = rules_of(topology)
+    for name in ("iptables-nft", "iptables-legacy"):
+        for version, family in sorted(tables.get(name, {}).items()):
+            count = len(family.chains.get(("filter", USER_CHAIN), ()))
+            if count and not (name == backend and rules[version].networks):
+                program = PROGRAM[version] + name[len("iptables") :]
+                yield (
+                    "The chain %s of %s (IPv%d) was kept with %s in it, which no packet meets any more: no rules of "
+                    "networks are there now. If nobody needs it, remove it by '%s -F %s' and '%s -X %s'."
+                    % (
+                        USER_CHAIN,
+                        name,
+                        version,
+                        "%d rule%s" % (count, "s" * (count > 1)),
+                        program,
+                        USER_CHAIN,
+                        program,
+                        USER_CHAIN,
+                    )
+                )
 
 
 def _others_use(tables: t.Mapping[int, IptTables]) -> bool:

@@ -40,6 +40,8 @@ _LOCK_SECONDS = 60
 _POLL_SECONDS = 0.02
 _CHILD_SECONDS = 180
 _TRIES = 20
+# How python-iptables begins to say so.
+_NO_TABLE = "can't initialize"
 
 
 def require_library() -> None:
@@ -80,6 +82,11 @@ def apply_steps(version: int, tables: t.Mapping[str, t.Sequence[Step]]) -> None:
     :raises KernelError: the library or the kernel refused; the tables before it are done.
     """
     problem = _in_child(lambda: _apply(version, tables))
+    if problem.startswith(_NO_TABLE):
+        raise KernelError(
+            "Cannot write the firewall rules of IPv%d: the kernel has no tables of legacy iptables (%s). Make the "
+            "host's iptables that of nf_tables, or use the backend nftables." % (version, problem.rstrip("."))
+        )
     if problem:
         raise KernelError(
             "Cannot write the firewall rules of IPv%d: %s said: %s." % (version, PROGRAM[version], problem.rstrip("."))

@@ -22,7 +22,7 @@ import typing as t
 from ._errors import DependencyError, KernelError
 from ._foreign import ForeignChains, parse_chains
 from ._nft_listing import parse_table
-from ._nft_table import FAMILY, TABLE, Table, transaction
+from ._nft_table import FAMILY, LINK, TABLE, Table, transaction
 
 __all__ = (
     "apply_tables",
@@ -56,6 +56,7 @@ def _library() -> ctypes.CDLL:
         getattr(library, name).argtypes = [ctypes.c_void_p]
         getattr(library, name).restype = ctypes.c_char_p
     library.nft_ctx_output_set_flags.argtypes = [ctypes.c_void_p, ctypes.c_uint]
+    library.nft_ctx_set_dry_run.argtypes = [ctypes.c_void_p, ctypes.c_bool]
     library.nft_run_cmd_from_buffer.argtypes = [ctypes.c_void_p, ctypes.c_char_p]
     return library
 
@@ -84,10 +85,11 @@ def has_nftables() -> bool:
     return True
 
 
-def _run(commands: str, attempt: str, output_as: int = 0) -> str:
+def _run(commands: str, attempt: str, output_as: int = 0, try_only: bool = False) -> str:
     """Give commands to libnftables: all of them are one transaction.
 
     :param output_as: output flags of libnftables.
+    :param try_only: have the kernel check them and change nothing.
     :raises KernelError: it refused, and nothing was changed; carries its own words.
     """
     library = _library()
@@ -97,6 +99,7 @@ def _run(commands: str, attempt: str, output_as: int = 0) -> str:
         library.nft_ctx_buffer_output(context)
         library.nft_ctx_buffer_error(context)
         library.nft_ctx_output_set_flags(context, output_as)
+        library.nft_ctx_set_dry_run(context, try_only)
         refused = library.nft_run_cmd_from_buffer(context, commands.encode())
         output = library.nft_ctx_get_output_buffer(context) or b""
         words = (library.nft_ctx_get_error_buffer(context) or b"").decode(errors="replace")
@@ -111,6 +114,8 @@ def _run(commands: str, attempt: str, output_as: int = 0) -> str:
 def read_tables() -> dict[int, Table]:
     """What our table of each IP version, and of the bridges, holds now. A table that does not exist is an empty one.
 
+    That of the bridges is left out where the kernel has no nf_tables for them.
+
     :raises KernelError: the kernel refused.
     """
     # The names as text: nft 1.0.6 prints broken JSON for a table that bears a flag, whosever it is. And from the
@@ -120,8 +125,21 @@ def read_tables() -> dict[int, Table]:
     tables = {}
     for version, family in FAMILY.items():
         name = "table %s %s" % (family, TABLE)
-        tables[version] = parse_table(version, _objects(name)) if (family, TABLE) in there else Table(version)
+        if (family, TABLE) in there:
+            tables[version] = parse_table(version, _objects(name))
+        elif version != LINK or _knows_bridges():
+            tables[version] = Table(version)
     return tables
+
+
+def _knows_bridges() -> bool:
+    place = "%s %s" % (FAMILY[LINK], TABLE)
+    hook = "{ type filter hook prerouting priority 0; }"
+    try:
+        _run("add table %s\nadd chain %s try %s\n" % (place, place, hook), "try the " + place, try_only=True)
+    except KernelError:
+        return False
+    return True
 
 
 def delete_bare_tables(names: t.Iterable[str]) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import typing as t
 
-from ._backends import BACKENDS, NFTABLES, Tables, check_names, rendered, wanted_tables
+from ._backends import BACKENDS, NFTABLES, Tables, bridge_words, check_names, rendered, wanted_tables
 from ._changes import Change
 from ._changes_rules import ChangeFirewalld, ChangeProxies, ChangeReservations, ChangeRules, ForgetFlows
 from ._errors import StateError
@@ -39,7 +39,7 @@ class RulesPlanner:
         self._check_bridges()
         holders = {backend, *self.seen.tables}
         for name in sorted(holders, key=lambda name: (name != backend, name)):
-            there = {**rendered(name, Topology()), **self.seen.tables.get(name, {})}
+            there = self.seen.tables.get(name) or rendered(name, Topology())
             wanted, accepted = wanted_tables(name, backend, self.after, there)
             if self._had_nothing(name, backend, had_backend, there) and not check_names(name, there, wanted):
                 continue
@@ -63,10 +63,11 @@ class RulesPlanner:
 
     def _check_bridges(self) -> None:
         apart = sorted(name for name, network in self.after.networks.items() if not network.icc)
-        if apart and NFTABLES not in self.seen.tables:
+        missing, remedy = bridge_words(self.seen.tables)
+        if apart and missing:
             raise StateError(
-                "Cannot keep the endpoints of network %s apart: nftables alone can look at frames on a bridge, and "
-                "this host has none. Install nftables, whatever carries the other rules, or set icc to true." % apart[0]
+                "Cannot keep the endpoints of network %s apart: nftables alone can look at frames on a bridge, and %s. "
+                "%s; or set icc to true." % (apart[0], missing, remedy)
             )
 
     def _stale(self, subject: tuple[str, str], had_backend: str) -> t.Iterator[Change]:

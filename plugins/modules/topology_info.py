@@ -180,13 +180,16 @@ def describe(found: Inspection) -> dict[str, t.Any]:
     }
 
 
-def work(packets: list[dict[str, str]]) -> dict[str, t.Any]:
+def work(packets: list[dict[str, str]], warn: t.Callable[[str], None]) -> dict[str, t.Any]:
     """Look at the host and explain what is asked for; returns the module's result."""
     engine = Engine()
     explained = engine.explain([(packet["source"], packet["destination"]) for packet in packets])
+    found = engine.inspect()
+    for sentence in found.warnings:
+        warn(sentence)
     return {
         "changed": False,
-        **describe(engine.inspect()),
+        **describe(found),
         "explanations": [explanation_to_json(each) for each in explained],
     }
 
@@ -197,7 +200,7 @@ def main() -> None:
         argument_spec={"explain": {"type": "list", "elements": "dict", "options": packet, "default": []}},
         supports_check_mode=True,
     )
-    leave_with(module, lambda: work(module.params["explain"]))
+    leave_with(module, lambda: work(module.params["explain"], module.warn))
 
 
 if __name__ == "__main__":

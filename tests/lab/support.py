@@ -33,11 +33,15 @@ RUNNER = Path(__file__).with_name("run_module.py")
 
 @dataclass(frozen=True)
 class Interpreter:
-    """A Python of the managed host: its name in test ids, its path, and where it finds Ansible and the collection."""
+    """A Python of the managed host: its name in test ids, its path, and where it finds Ansible and the collection.
+
+    preload: a library that stands in front of the system's, "" for none.
+    """
 
     name: str
     path: str
     python_path: str
+    preload: str = ""
 
 
 def interpreters(scratch: Path) -> list[Interpreter]:
@@ -65,7 +69,12 @@ class Modules:
 
     def command(self, name: str) -> list[str]:
         """The command line that runs a module."""
-        return ["env", f"PYTHONPATH={self.interpreter.python_path}", self.interpreter.path, str(RUNNER), name]
+        return [*self.python(), str(RUNNER), name]
+
+    def python(self) -> list[str]:
+        """The command line that runs this Python."""
+        python = self.interpreter
+        return ["env", f"PYTHONPATH={python.python_path}", f"LD_PRELOAD={python.preload}", python.path]
 
     def arguments(self, check: bool, **options: Any) -> str:
         """The module's standard input."""
