@@ -213,11 +213,14 @@ def test_everything_flushed(modules: Modules) -> None:
     }
 
 
-def test_a_chain_of_our_name_that_somebody_else_made(modules: Modules) -> None:
+def test_a_chain_of_our_name_that_somebody_else_made(modules: Modules, variant: str) -> None:
     modules.host.run(["iptables", "-N", "BRIDGEPORT"])
     modules.host.run(["iptables", "-A", "BRIDGEPORT", "-s", "192.0.2.1", "-j", "DROP"])
     message = modules.refused("bridge_network", backend="iptables", **NETWORK)
-    assert "BRIDGEPORT in table filter of iptables holds the rule '-s 192.0.2.1/32 -j DROP'" in message
+    assert message == (
+        f"Cannot write the firewall rules by {variant}: the chain BRIDGEPORT in table filter of iptables holds the rule "
+        "'-s 192.0.2.1/32 -j DROP' and was not made by this collection. It was left alone; remove it or rename it."
+    )
 
 
 def test_a_lost_record_adopts_the_rules(modules: Modules) -> None:
