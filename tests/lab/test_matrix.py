@@ -17,10 +17,10 @@ from matrix.asking import Ground, ask, expected, give_routes, serve
 from matrix.conditions import FOREIGN, PLAIN, Condition
 from matrix.rows import Question, questions
 from matrix.topology import NETWORKS, PLACES
-from support import Modules
+from support import BACKENDS, Modules
 
 # Backend and way of loopback.
-KINDS = [("nftables", "nat"), ("nftables", "proxy"), ("iptables-nft", "nat"), ("iptables-legacy", "nat")]
+KINDS = [(backend, loopback) for backend in BACKENDS for loopback in ("nat", "proxy")]
 
 
 class Scene(NamedTuple):
