@@ -304,3 +304,52 @@ def test_a_kernel_without_legacy_tables(fresh: Callable[[str], Modules], tmp_pat
         "nftables. What this run had changed until then was undone."
     )
     assert plain.host.snapshot() == before
+
+
+COMMITS = r"""
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <errno.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <unistd.h>
+/* Notes each table that is handed to the kernel. As long as /run/again is there, the first one has changed meanwhile. */
+int setsockopt(int fd, int level, int name, const void *value, socklen_t length) {
+    int (*real)(int, int, int, const void *, socklen_t) = dlsym(RTLD_NEXT, "setsockopt");
+    if ((level == 0 || level == 41) && name == 64) {
+        FILE *file = fopen("/run/commits", "a");
+        fprintf(file, "%s\n", (const char *)value);
+        fclose(file);
+        if (unlink("/run/again") == 0) { errno = EAGAIN; return -1; }
+    }
+    return real(fd, level, name, value, length);
+}
+"""
+
+
+def test_a_legacy_table_is_written_in_one_piece(fresh: Callable[[str], Modules], tmp_path: Path) -> None:
+    """And once more if somebody else changed it after it was read."""
+    plain = fresh("pypi")
+    host = plain.host
+    choose_backend(host, "iptables-legacy")
+    modules = preloaded(plain, tmp_path, COMMITS)
+    modules.ok("bridge_network", backend="iptables", **NETWORK)
+    assert host.read("/run/commits").split() == ["mangle", "filter", "nat"] * 2
+    host.write("/run/commits", "")
+    host.write("/run/again", "")
+    modules.ok("bridge_network", name="docker0", state="absent")
+    assert host.read("/run/commits").split() == ["nat", "nat", "filter", "mangle", "nat", "filter", "mangle"]
+    assert not traces(host)["iptables-legacy"]
+
+
+def test_legacy_waits_for_the_lock_of_iptables(fresh: Callable[[str], Modules]) -> None:
+    modules = fresh("pypi")
+    host = modules.host
+    choose_backend(host, "iptables-legacy")
+    modules.ok("bridge_network", backend="iptables", **NETWORK)
+    script = "echo held; sleep 4; iptables-legacy-save > /run/seen; echo released"
+    holder = host.start(["flock", "/run/xtables.lock", "sh", "-c", script], ready="held")
+    modules.ok("bridge_network", name="docker1", subnets=["172.18.0.0/16"])
+    holder.wait_for("released", 10)
+    assert "docker0" in host.read("/run/seen") and "docker1" not in host.read("/run/seen")
+    assert "docker1" in host.run(["iptables-legacy-save"]).stdout
