@@ -226,6 +226,7 @@ def test_docker(ground: Ground, docker: Docker, kind: str, backend: str) -> None
     ground.serve("late", LATE)
     late = ground.ask(["stranger", *OURS], doors_of({"late": LATE}, ground.versions))
     assert set(late.values()) == {CLOSED}, late
+    ground.check_ours(["con", "late"], ["hid"])
 
     rules = ground.rules()
     ground.tear_down()
@@ -233,8 +234,23 @@ def test_docker(ground: Ground, docker: Docker, kind: str, backend: str) -> None
     assert ground.ask(list(dict.fromkeys(cell[0] for cell in alone)), theirs) == alone
 
 
-# As libvirt 9 writes them: virbr0 by NAT, virbr1 isolated.
-LIBVIRT = """\
+class Written(NamedTuple):
+    """Rules as their owner's documentation has them, and its guests: ``free`` is let out and ``shut`` is not.
+
+    ``net`` stands for the subnet of ``free``, ``inner`` for that of ``shut``; ``to`` for the address of ``free``.
+    """
+
+    free: tuple[str, Net]
+    shut: tuple[str, Net]
+    published: dict[str, int]
+    rules: str
+
+
+LIBVIRT_9 = Written(
+    ("vm", Net("virbr0", 122)),
+    ("locked", Net("virbr1", 123)),
+    {},
+    """\
 *filter
 :LIBVIRT_FWI - [0:0]
 :LIBVIRT_FWO - [0:0]
@@ -243,10 +259,10 @@ LIBVIRT = """\
 -I FORWARD -j LIBVIRT_FWI
 -I FORWARD -j LIBVIRT_FWX
 -A LIBVIRT_FWI -o virbr1 -j REJECT
--A LIBVIRT_FWI -d {vm} -o virbr0 -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
+-A LIBVIRT_FWI -d {net} -o virbr0 -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
 -A LIBVIRT_FWI -o virbr0 -j REJECT
 -A LIBVIRT_FWO -i virbr1 -j REJECT
--A LIBVIRT_FWO -s {vm} -i virbr0 -j ACCEPT
+-A LIBVIRT_FWO -s {net} -i virbr0 -j ACCEPT
 -A LIBVIRT_FWO -i virbr0 -j REJECT
 -A LIBVIRT_FWX -i virbr1 -o virbr1 -j ACCEPT
 -A LIBVIRT_FWX -i virbr0 -o virbr0 -j ACCEPT
@@ -254,32 +270,75 @@ COMMIT
 *nat
 :LIBVIRT_PRT - [0:0]
 -A POSTROUTING -j LIBVIRT_PRT
--A LIBVIRT_PRT -s {vm} ! -d {vm} -j MASQUERADE
+-A LIBVIRT_PRT -s {net} ! -d {net} -j MASQUERADE
 COMMIT
-"""
-MACHINES = {"vm": Net("virbr0", 122), "shut": Net("virbr1", 123)}
+""",
+)
+DOCKER_29 = Written(
+    ("con", CONTAINERS["con"]),
+    ("hid", CONTAINERS["hid"]),
+    {"con": 8090},
+    """\
+*filter
+:DOCKER - [0:0]
+:DOCKER-BRIDGE - [0:0]
+:DOCKER-CT - [0:0]
+:DOCKER-FORWARD - [0:0]
+:DOCKER-INTERNAL - [0:0]
+:DOCKER-USER - [0:0]
+-A FORWARD -j DOCKER-USER
+-A FORWARD -j DOCKER-FORWARD
+-A DOCKER -d {to} ! -i dock0 -o dock0 -p tcp -m tcp --dport 80 -j ACCEPT
+-A DOCKER ! -i dock0 -o dock0 -j DROP
+-A DOCKER-BRIDGE -o dock0 -j DOCKER
+-A DOCKER-CT -o dock0 -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
+-A DOCKER-FORWARD -j DOCKER-CT
+-A DOCKER-FORWARD -j DOCKER-INTERNAL
+-A DOCKER-FORWARD -j DOCKER-BRIDGE
+-A DOCKER-FORWARD -i dock0 -j ACCEPT
+-A DOCKER-FORWARD -i dockint0 -o dockint0 -j ACCEPT
+-A DOCKER-INTERNAL ! -s {inner} -o dockint0 -j DROP
+-A DOCKER-INTERNAL ! -d {inner} -i dockint0 -j DROP
+COMMIT
+*nat
+:DOCKER - [0:0]
+-A PREROUTING -m addrtype --dst-type LOCAL -j DOCKER
+-A POSTROUTING -s {net} ! -o dock0 -j MASQUERADE
+-A DOCKER -p tcp -m tcp --dport 8090 -j DNAT --to-destination {to_port}
+COMMIT
+*raw
+-A PREROUTING -d {to} ! -i dock0 -j DROP
+COMMIT
+""",
+)
 
 
+@pytest.mark.parametrize("written", [LIBVIRT_9, DOCKER_29], ids=["libvirt", "docker"])
 @pytest.mark.parametrize(
     ("kind", "backend", "policy"),
     [(*KINDS[0], "DROP"), (*KINDS[1], "DROP"), (*KINDS[2], "ACCEPT"), (*KINDS[3], "DROP")],
 )
-def test_libvirt(ground: Ground, kind: str, backend: str, policy: str) -> None:
-    """It lets its machines out, or not, and nobody in."""
+def test_rules_as_they_are_documented(ground: Ground, written: Written, kind: str, backend: str, policy: str) -> None:
+    """Of those who are not here themselves: they close what is theirs by rules of their own."""
     host = ground.host
     choose_backend(host, f"iptables-{kind}")
     host.write("/proc/sys/net/ipv4/ip_forward", "1")
-    for name, net in {**MACHINES, "stranger": STRANGER}.items():
-        ground.guest(name, net)
+    (free, net), (shut, inner) = written.free, written.shut
+    for name, of in ((free, net), (shut, inner), ("stranger", STRANGER)):
+        ground.guest(name, of)
     for version, family in ((4, "iptables"), (6, "ip6tables")):
-        host.run([f"{family}-restore", "--noflush"], input=LIBVIRT.format(vm=MACHINES["vm"].subnet(version)))
+        to = net.address(version, 2)
+        words = {"net": net.subnet(version), "inner": inner.subnet(version), "to": to}
+        words["to_port"] = f"{to}:80" if version == 4 else f"[{to}]:80"
+        host.run([f"{family}-restore", "--noflush"], input=written.rules.format(**words))
         host.run([family, "-P", "FORWARD", policy])
-    theirs = doors_of(MACHINES, ground.versions)
-    alone = ground.ask(["client", "stranger", *MACHINES], theirs)
-    assert {answer for (who, _door), answer in alone.items() if who not in MACHINES} == {CLOSED}
+    theirs = doors_of({free: net, shut: inner}, ground.versions, **written.published)
+    alone = ground.ask(["client", "stranger", free, shut], theirs)
+    opened = {door for (who, door), answer in alone.items() if who == "stranger" and answer != CLOSED}
+    assert opened == {door for door in theirs if door.endswith("host")}
     rules = ground.rules()
     ground.set_up(backend)
-    ground.check_ours(["vm"], ["shut"])
+    ground.check_ours([free], [shut])
     ground.check_theirs(theirs, alone)
     assert ground.rules() == rules
     ground.tear_down()

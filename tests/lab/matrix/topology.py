@@ -68,8 +68,8 @@ MODES = {
     "isolated": Net("br-isolated", 24, {"mode": "isolated"}, None),
     "no-icc": Net("br-no-icc", 25, {"icc": False}, ("--opt", "com.docker.network.bridge.enable_icc=false")),
 }
-NETWORKS = [Net("docker0", 17), Net("br-other", 18), Net("br-four", 19, versions=(4,)), *MODES.values()]
-PLACES = [
+NETWORKS = (Net("docker0", 17), Net("br-other", 18), Net("br-four", 19, versions=(4,)), *MODES.values())
+PLACES = (
     Place("web", "docker0", 2),
     Place("peer", "docker0", 3),
     Place("local", "docker0", 4),
@@ -78,13 +78,13 @@ PLACES = [
     Place("four", "br-four", 2),
     *(Place(mode, net.name, 2) for mode, net in MODES.items()),
     *(Place(f"{mode}-2", net.name, 3) for mode, net in MODES.items()),
-]
+)
 SERVED = (80, 81)
 # What the client serves: something of its own, and what the host publishes too.
 OUTSIDE = (7000, 8080)
 # A service of the host itself, on its loopback addresses only.
 HOSTS_OWN = 9999
-PUBLISHED = [
+PUBLISHED = (
     Port("web", 8080, 80),
     Port("local", 8081, 80, LOOPBACK[4]),
     Port("local", 5000, 80, "127.0.0.2"),
@@ -93,7 +93,7 @@ PUBLISHED = [
     Port("web", 8084, 80, LAN[6]),
     Port("four", 8085, 80),
     *(Port(mode, 8100 + net.number, 80) for mode, net in MODES.items() if mode not in ("internal", "isolated")),
-]
+)
 
 _NETWORK = {net.name: net for net in NETWORKS}
 _PLACE = {place.name: place for place in PLACES}
