@@ -18,12 +18,12 @@ from ansible.module_utils.common.respawn import has_respawned, probe_interpreter
 
 from ._codec import topology_from_json, topology_to_json
 from ._engine import Engine, Outcome, Touched
-from ._errors import BridgeportError, InputError, RecordError
+from ._errors import BridgeportError, InputError, LibraryError, RecordError
 from ._facts import HostFacts
 from ._netlink import PYROUTE2_PROBLEM
 from ._topology import Topology
 
-__all__ = ("assume_option", "entries_of", "leave_with", "run_module", "state_option")
+__all__ = ("assume_option", "entries_of", "go_on_elsewhere", "leave_with", "run_module", "state_option")
 
 _INTERPRETERS = ("/usr/bin/python3", "/usr/libexec/platform-python", "/usr/local/bin/python3")
 
@@ -60,7 +60,12 @@ def run_module(
         outcome = Engine().run(decide, touched, module.check_mode, _assumed(module), backend)
         for sentence in outcome.warnings:
             module.warn(sentence)
-        result: dict[str, t.Any] = {"changed": outcome.changed, "actions": outcome.actions, **describe(outcome)}
+        result: dict[str, t.Any] = {
+            "changed": outcome.changed,
+            "actions": outcome.actions,
+            "phases": outcome.phases,
+            **describe(outcome),
+        }
         if module._diff:
             result["diff"] = outcome.diff
         if module.check_mode:
@@ -72,10 +77,13 @@ def run_module(
 
 def leave_with(module: AnsibleModule, work: t.Callable[[], dict[str, t.Any]]) -> None:
     """Leave the module with what ``work`` returns, or with the sentence of the error that it raises."""
-    _find_library()
+    if PYROUTE2_PROBLEM is not None:
+        go_on_elsewhere("pyroute2")
     try:
         result = work()
     except BridgeportError as problem:
+        if isinstance(problem, LibraryError):
+            go_on_elsewhere("pyroute2", problem.library)
         module.fail_json(msg=str(problem))
     except Exception as problem:
         module.fail_json(
@@ -100,15 +108,14 @@ def _assumed(module: AnsibleModule) -> Topology | None:
         ) from None
 
 
-def _find_library() -> None:
-    """Go on under a system interpreter that has pyroute2, if this one has not. Does nothing if none has."""
-    if PYROUTE2_PROBLEM is None or has_respawned():
+def go_on_elsewhere(*libraries: str) -> None:
+    """Go on under a system interpreter that has these libraries. Does nothing if none has, or if this is that one."""
+    if has_respawned():
         return
     # By name, not by what it links to: a virtual environment's Python is the system's, and yet has other libraries.
-    others = [path for path in _INTERPRETERS if path != sys.executable]
-    interpreter = probe_interpreters_for_module(others, "pyroute2")
-    if interpreter:
-        _respawn(interpreter)
+    for path in _INTERPRETERS:
+        if path != sys.executable and all(probe_interpreters_for_module([path], library) for library in libraries):
+            _respawn(path)
 
 
 def _respawn(interpreter: str) -> None:

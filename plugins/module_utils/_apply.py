@@ -135,15 +135,17 @@ _HANDLERS: dict[type[Change], tuple[Handler, Handler]] = {
 }
 
 
-def apply(changes: t.Sequence[Change]) -> None:
+def apply(changes: t.Sequence[Change], tell: t.Callable[[str], None] = lambda _sentence: None) -> None:
     """Carry out the changes in order; steps of one kind that follow each other go together.
 
+    :param tell: is given a sentence before each.
     :raises BridgeportError: a step failed and all that this run had done was undone; or, as the sentence then says,
         what could not be undone.
     """
     tried: list[tuple[type[Change], list[Change]]] = []
     for (kind, _backend), group in groupby(changes, _group):
         step = list(group)
+        tell(_words(step))
         tried.append((kind, step))
         try:
             _HANDLERS[kind][0](step)
@@ -153,6 +155,12 @@ def apply(changes: t.Sequence[Change]) -> None:
             if isinstance(problem, BridgeportError):
                 raise type(problem)("%s %s" % (problem, left)) from problem
             raise
+
+
+def _words(step: t.Sequence[Change]) -> str:
+    # What the rules change for the topology's sake is in the sentences of the topology.
+    first = step[0].sentence or "Write the firewall rules."
+    return first if len(step) == 1 else "%s And %d more." % (first, len(step) - 1)
 
 
 def _group(change: Change) -> tuple[type[Change], str]:

@@ -67,10 +67,15 @@ def status(options: argparse.Namespace) -> int:
 
 def apply(options: argparse.Namespace) -> int:
     """Bring the host to what its record holds."""
-    outcome = Engine().run(lambda topology, _facts: topology, Touched(everything=True), check=False)
+    outcome = Engine(tell=_tell).run(lambda topology, _facts: topology, Touched(everything=True), check=False)
     _warn(outcome.warnings)
     _show(options, {"changed": outcome.changed, "actions": outcome.actions}, outcome.actions)
     return CLEAN
+
+
+def _tell(sentence: str) -> None:
+    sys.stderr.write("bridgeport: %s\n" % sentence)
+    sys.stderr.flush()
 
 
 def ports(options: argparse.Namespace) -> int:

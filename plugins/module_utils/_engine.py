@@ -18,6 +18,7 @@ from dataclasses import dataclass, field, replace
 from ._apply import apply
 from ._backends import wanted_tables
 from ._changes import Change, WriteFile
+from ._clock import Clock
 from ._errors import DependencyError
 from ._explain import Explanation, explain
 from ._facts import HostFacts, RememberedFacts
@@ -36,6 +37,7 @@ from ._topology import Topology
 __all__ = ("Engine", "Inspection", "Outcome", "Touched", "require_host")
 
 Decide = t.Callable[[Topology, HostFacts], Topology]
+Tell = t.Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ class Touched:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run did, or in check mode would do."""
+    """What a run did, or in check mode would do. ``phases`` are the seconds of each part of it."""
 
     before: Topology
     after: Topology
@@ -58,6 +60,7 @@ class Outcome:
     diff: dict[str, t.Any] = field(default_factory=dict)
     backend: str = "nftables"
     warnings: list[str] = field(default_factory=list)
+    phases: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -90,11 +93,15 @@ def require_host() -> None:
 
 
 class Engine:
-    """Runs requests against this host."""
+    """Runs requests against this host. ``tell`` is given a sentence before each step of a run that changes it."""
 
-    def __init__(self, record: Record | None = None, facts: HostFacts | None = None) -> None:
+    def __init__(
+        self, record: Record | None = None, facts: HostFacts | None = None, tell: Tell = lambda _: None
+    ) -> None:
         self.record = record or Record()
         self.facts = facts or KernelFacts()
+        self._tell = tell
+        self._clock = Clock()
 
     def run(
         self, decide: Decide, touched: Touched, check: bool, assume: Topology | None = None, backend: str | None = None
@@ -109,25 +116,34 @@ class Engine:
         :raises BridgeportError: the request was refused, or a step failed and was undone.
         """
         require_host()
+        self._clock.begin("wait")
         with self.record.locked(create=not check):
-            self.record.read()
-            chosen = choose_backend(backend, self.record.backend)
-            if check and assume is not None:
-                return self._plan_assumed(assume, decide(assume, self.facts), touched, chosen)
-            interrupted = self.record.pending is not None
-            start = self.record.pending or self.record.topology
-            after = decide(start, self.facts)
-            if after == start:
-                # What is derived from a topology is kept with it, and so is derived once for both.
-                after = start
-            before = _union(self.record.topology, start)
-            outcome, changes = self._plan(before, after, touched, interrupted, chosen)
-            if check:
-                return outcome
-            moved = self.record.backend not in (None, chosen)
-            if changes or interrupted or moved or after != self.record.topology:
-                self._carry_out(after, changes, chosen)
+            outcome = self._run(decide, touched, check, assume, backend)
+        return replace(outcome, phases=self._clock.phases())
+
+    def _run(
+        self, decide: Decide, touched: Touched, check: bool, assume: Topology | None, backend: str | None
+    ) -> Outcome:
+        self._clock.begin("read")
+        self.record.read()
+        chosen = choose_backend(backend, self.record.backend)
+        if check and assume is not None:
+            return self._plan_assumed(assume, decide(assume, self.facts), touched, chosen)
+        interrupted = self.record.pending is not None
+        start = self.record.pending or self.record.topology
+        self._clock.begin("plan")
+        after = decide(start, self.facts)
+        if after == start:
+            # What is derived from a topology is kept with it, and so is derived once for both.
+            after = start
+        before = _union(self.record.topology, start)
+        outcome, changes = self._plan(before, after, touched, interrupted, chosen)
+        if check:
             return outcome
+        moved = self.record.backend not in (None, chosen)
+        if changes or interrupted or moved or after != self.record.topology:
+            self._carry_out(after, changes, chosen)
+        return outcome
 
     def inspect(self) -> Inspection:
         """Compare the whole record with the kernel, and change nothing.
@@ -185,19 +201,24 @@ class Engine:
     ) -> tuple[Outcome, list[Change]]:
         full = touched.everything or interrupted
         scope = scope_of(before, after, touched.networks, touched.endpoints, full)
+        self._clock.begin("read")
         observed = observe(before, after, scope)
+        self._clock.begin("plan")
         changes = make_plan(before, after, observed, scope, backend, self.record.backend or "")
         outcome = _outcome(before, after, changes, backend)
         return replace(outcome, warnings=_warnings(after, touched, observed, backend)), changes
 
     def _carry_out(self, after: Topology, changes: list[Change], backend: str) -> None:
+        self._clock.begin("record")
         self.record.begin(after, backend)
+        self._clock.begin("apply")
         try:
-            apply(changes)
+            apply(changes, self._tell)
         except BaseException:
             # It was undone, whatever it was: kept pending, it would make every later run fail like this one.
             self.record.abort()
             raise
+        self._clock.begin("record")
         self.record.commit(keep=not after.empty)
 
 

@@ -16,6 +16,7 @@ __all__ = (
     "DependencyError",
     "InputError",
     "KernelError",
+    "LibraryError",
     "RecordError",
     "StateError",
     "kernel_words",
@@ -42,6 +43,17 @@ class StateError(BridgeportError):
 
 class DependencyError(BridgeportError):
     """A library, a program or a privilege that the managed host must have is missing or too old."""
+
+
+class LibraryError(DependencyError):
+    """A Python library is missing or does not work, for this interpreter.
+
+    :ivar library: the name by which it is imported.
+    """
+
+    def __init__(self, message: str, library: str = "") -> None:
+        super().__init__(message)
+        self.library = library
 
 
 class RecordError(BridgeportError):

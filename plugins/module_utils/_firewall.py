@@ -41,7 +41,8 @@ def choose_backend(asked: str | None, recorded: str | None) -> str:
     try:
         return _iptables.require_iptables()
     except DependencyError as problem:
-        raise DependencyError("%s Nor is iptables a way: %s" % (missing, problem)) from None
+        problem.args = ("%s Nor is iptables a way: %s" % (missing, problem),)
+        raise
 
 
 def read_rules() -> dict[str, dict[int, Tables]]:

@@ -28,13 +28,14 @@ import sys
 import time
 import typing as t
 
-from ._errors import DependencyError, KernelError
+from ._errors import KernelError, LibraryError
 from ._ipt_blob import BlobMaker
 from ._ipt_table import PROGRAM, Step
 from ._iptc import IptcTable, load_library, try_library
 
 __all__ = ("apply_steps", "require_library")
 
+_LIBRARY = "iptc"
 _LOCK_FILE = "/run/xtables.lock"
 _LOCK_SECONDS = 60
 _POLL_SECONDS = 0.02
@@ -47,23 +48,25 @@ _NO_TABLE = "can't initialize"
 def require_library() -> None:
     """Make sure that python-iptables is there and works, by building some rules with it.
 
-    :raises DependencyError: it is missing or broken; names its version, its path and the interpreter.
+    :raises LibraryError: it is missing or broken; names its version, its path and the interpreter.
     """
-    found = importlib.util.find_spec("iptc")
+    found = importlib.util.find_spec(_LIBRARY)
     remedy = (
         "Install python3-iptables (Debian) or python-iptables >= 1.0 for this interpreter, or make the host's iptables "
         "that of nf_tables, or use the backend nftables."
     )
     if found is None or found.origin is None:
-        raise DependencyError(
+        raise LibraryError(
             "Cannot write the rules of legacy iptables: the Python library python-iptables is not there for %s. %s"
-            % (sys.executable, remedy)
+            % (sys.executable, remedy),
+            _LIBRARY,
         )
     problem = _in_child(try_library)
     if problem:
-        raise DependencyError(
+        raise LibraryError(
             "Cannot write the rules of legacy iptables: python-iptables %s at %s does not work (%s). %s"
-            % (_version(), os.path.dirname(found.origin), problem.rstrip("."), remedy)
+            % (_version(), os.path.dirname(found.origin), problem.rstrip("."), remedy),
+            _LIBRARY,
         )
 
 

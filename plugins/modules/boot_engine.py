@@ -50,13 +50,18 @@ actions:
 """
 
 import hashlib
+import importlib.util
 import os
 import sys
 import tempfile
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.bridgeport.net.plugins.module_utils._ansible import leave_with, state_option
+from ansible_collections.bridgeport.net.plugins.module_utils._ansible import (
+    go_on_elsewhere,
+    leave_with,
+    state_option,
+)
 from ansible_collections.bridgeport.net.plugins.module_utils._archive import build_archive
 from ansible_collections.bridgeport.net.plugins.module_utils._errors import (
     InputError,
@@ -107,6 +112,9 @@ def work(module: AnsibleModule) -> dict[str, t.Any]:
     wanted = None
     if module.params["state"] == "present":
         require_pyroute2()
+        if importlib.util.find_spec("iptc") is None:
+            # The host may get legacy iptables, or a network that asks for it, at any time later.
+            go_on_elsewhere("pyroute2", "iptc")
         wanted = build_archive(sys.executable)
     changed = there != wanted if wanted is not None else os.path.lexists(path)
     actions = []

@@ -103,6 +103,13 @@ actions:
   type: list
   elements: str
   sample: ["Masquerade docker0."]
+phases:
+  description: >-
+    The seconds that each part of the run took: to V(wait) for another run, to V(read) the record and the kernel, to
+    V(plan), to write the V(record), and to V(apply). A part that was not needed is left out.
+  returned: success
+  type: dict
+  sample: {wait: 0.0, read: 0.051, plan: 0.023, record: 0.004, apply: 0.187}
 topology:
   description: The topology that a run would lead to, to be passed on in O(assume).
   returned: in check mode

@@ -136,9 +136,10 @@ def transition(modules: Modules, module: str, options: dict[str, Any], kernel: C
     assert done["changed"] is True
     assert done["actions"] == predicted["actions"] and done["actions"]
     assert done["diff"] == predicted["diff"] and done["diff"]["before"] != done["diff"]["after"]
-    assert {key: done[key] for key in done if key != "invocation"} == {
-        key: predicted[key] for key in predicted if key not in ("invocation", "topology")
+    assert {key: done[key] for key in done if key not in ("invocation", "phases")} == {
+        key: predicted[key] for key in predicted if key not in ("invocation", "phases", "topology")
     }
+    assert "apply" in done["phases"] and "apply" not in predicted["phases"]
     kernel(host)
     reached = host.snapshot()
     assert reached != start, "the run changed nothing"

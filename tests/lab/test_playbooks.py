@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from hostlab import Lab, echo_command
-from support import BIN, CLIENT, COLLECTIONS, HOST, ROOT, ansible_environment, playbook, recap
+from support import BIN, CLIENT, COLLECTIONS, HOST, ROOT, ansible_environment, choose_backend, playbook, recap
 
 VARIABLES = """
 host_manage_packages: false
@@ -176,10 +176,31 @@ def test_from_an_installed_tarball(site: Lab, variables: str, tmp_path: Path) ->
     assert "docker0" in site.hosts["host"].run(["ip", "-br", "link"]).stdout
 
 
-def test_an_interpreter_without_the_library(site: Lab, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("library", "backend", "listing", "word"),
+    [
+        ("none", "nftables", ["nft", "list", "map", "ip", "bridgeport", "published"], " : 172.17.0.2 . "),
+        (
+            "pyroute2*",
+            "iptables-legacy",
+            ["iptables-legacy-save", "-t", "nat"],
+            "--to-destination 172.17.0.2:",
+        ),
+    ],
+    ids=["without-pyroute2", "without-iptc"],
+)
+def test_an_interpreter_without_the_library(
+    site: Lab, tmp_path: Path, library: str, backend: str, listing: list[str], word: str
+) -> None:
     """The module goes on under the system's Python, with more arguments than a pipe holds."""
     # Made of the very Python that has the library: what it links to does not tell.
     subprocess.run(["/usr/bin/python3", "-m", "venv", "--without-pip", str(tmp_path / "bare")], check=True)
+    packages = next((tmp_path / "bare" / "lib").glob("python3*/site-packages"))
+    for there in Path("/usr/lib/python3/dist-packages").glob(library):
+        (packages / there.name).symlink_to(there)
+    python = str(tmp_path / "bare" / "bin" / "python")
+    found = subprocess.run([python, "-c", "from pyroute2 import IPBatch"], check=False, capture_output=True)
+    assert (found.returncode == 0) == (backend != "nftables"), found.stderr
     path = tmp_path / "large.yml"
     path.write_text(
         """
@@ -188,27 +209,32 @@ def test_an_interpreter_without_the_library(site: Lab, tmp_path: Path) -> None:
   gather_facts: false
   tasks:
     - name: Set up the network
-      bridgeport.net.bridge_network: {name: docker0, subnets: [172.17.0.0/16]}
+      bridgeport.net.bridge_network: {name: docker0, subnets: [172.17.0.0/16], backend: "{{ backend }}"}
     - name: Join
       bridgeport.net.veth_endpoint: {name: web, network: docker0}
     - name: Publish
       bridgeport.net.port_publish:
         endpoint: web
-        ports: "{{ range(20000, 26000) | map('regex_replace', '^(.*)$', '\\\\1:\\\\1/tcp') | list }}"
+        ports: "{{ range(20000, 30000) | map('regex_replace', '^(.*)$', '\\\\1:\\\\1/tcp') | list }}"
+    - name: Install the command
+      bridgeport.net.boot_engine: {command: /var/lib/bridgeport-command}
 """,
         encoding="utf-8",
     )
     inventory = tmp_path / "inventory.yml"
-    site.write_inventory(
-        inventory, {"web": ["host"]}, {"ansible_python_interpreter": str(tmp_path / "bare/bin/python")}
-    )
+    variables = {
+        "ansible_python_interpreter": python,
+        **choose_backend(site.hosts["host"], backend),
+    }
+    site.write_inventory(inventory, {"web": ["host"]}, variables)
     done = subprocess.run(
         [str(BIN / "ansible-playbook"), "-i", str(inventory), str(path)],
-        env=ansible_environment(COLLECTIONS), capture_output=True, text=True, timeout=120, check=False,
+        env=ansible_environment(COLLECTIONS), capture_output=True, text=True, timeout=240, check=False,
     )  # fmt: skip
-    assert recap(succeeded(done))["changed"] == 3
-    listed = site.hosts["host"].run(["nft", "list", "map", "ip", "bridgeport", "published"]).stdout
-    assert listed.count(" : 172.17.0.2 . ") == 6000
+    assert recap(succeeded(done))["changed"] == 4
+    host = site.hosts["host"]
+    assert host.run(listing).stdout.count(word) == 10000
+    assert host.run(["/var/lib/bridgeport-command", "status"]).returncode == 0
 
 
 def test_documentation_of_every_module_and_role() -> None:

@@ -18,7 +18,7 @@ from ansible_collections.bridgeport.net.plugins.module_utils._model import (
     Publish,
     host_interface_name,
 )
-from ansible_collections.bridgeport.net.plugins.module_utils._topology import Topology
+from ansible_collections.bridgeport.net.plugins.module_utils._topology import Topology, once_for_each
 from samples import BOTH, DUAL, LAN, WEB, decided, refused
 
 
@@ -143,3 +143,19 @@ def test_empty_topology() -> None:
     assert Topology().empty
     assert not decided([LAN]).empty
     assert not decided(masquerades=[{"source": "10.9.0.0/24"}]).empty
+
+
+def test_what_is_derived_is_derived_once_for_each_topology() -> None:
+    derived = []
+
+    @once_for_each
+    def names(topology: Topology) -> list[str]:
+        derived.append(topology)
+        return sorted(topology.endpoints)
+
+    one = decided([LAN], [WEB])
+    other = one.with_(endpoints={})
+    assert names(one) == ["web"] and names(one) is names(one)
+    assert names(other) == [] and names(one) == ["web"]
+    assert derived == [one, other]
+    assert one == decided([LAN], [WEB]) and one != other
