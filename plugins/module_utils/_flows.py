@@ -11,7 +11,7 @@ from __future__ import annotations
 import typing as t
 
 from ._model import Subnet, plain_subnet
-from ._nft_table import Table
+from ._nft_table import Key, Table
 
 __all__ = ("Flow", "redirected", "shut_out")
 
@@ -33,7 +33,7 @@ def redirected(before: Table, after: Table) -> t.Iterator[Flow]:
     """The host's UDP ports that lead elsewhere in one table than in the other, or in only one of them."""
     for name in ("published", "published_at"):
         old, new = before.elements.get(name, {}), after.elements.get(name, {})
-        for key in sorted(old.keys() | new.keys()):
+        for key in sorted(key for key in old.keys() | new.keys() if _is_port(key)):
             was, will = old.get(key), new.get(key)
             address, protocol, port = key if len(key) == 3 else ("", *key)
             if protocol == "udp" and (was and was.data) != (will and will.data):
@@ -51,3 +51,8 @@ def shut_out(before: Table, after: Table) -> t.Iterator[Flow]:
             yield Flow(
                 after.version, str(address), int(port), str(protocol), tuple(plain_subnet(text) for (text,) in allowed)
             )
+
+
+def _is_port(key: Key) -> bool:
+    """Whether an element is of a port; others may have put in anything that the kernel takes."""
+    return len(key) in (2, 3) and isinstance(key[-2], str) and isinstance(key[-1], int)

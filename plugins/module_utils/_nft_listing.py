@@ -58,16 +58,23 @@ def _parse(version: int, listing: t.Iterable[t.Mapping[str, t.Any]]) -> Table:
         if kind == "table":
             exists, flagged = True, bool(body.get("flags"))
         elif kind in ("set", "map"):
-            sets[body["name"]] = _listed_type(body)
-            kinds = sets[body["name"]].partition(" : ")[0].split(" . ")
+            name = _text(body["name"])
+            sets[name] = _listed_type(body)
+            kinds = sets[name].partition(" : ")[0].split(" . ")
             listed = (_listed_element(item, kinds) for item in body.get("elem", ()))
-            elements[body["name"]] = {element.key: element for element in listed}
+            elements[name] = {element.key: element for element in listed}
         elif kind == "chain":
-            heads[body["name"]] = _listed_hook(body)
+            heads[_text(body["name"])] = _listed_hook(body)
         elif kind == "rule":
-            rules.setdefault(body["chain"], []).append(("", body.get("comment", "")))
+            rules.setdefault(_text(body["chain"]), []).append(("", _text(body.get("comment", ""))))
     chains = {name: Chain(name, hook, tuple(rules.get(name, ()))) for name, hook in heads.items()}
     return Table(version, exists, sets, elements, chains, flagged)
+
+
+def _text(value: t.Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError("%r is no text" % (value,))
+    return value
 
 
 def _listed_hook(body: t.Mapping[str, t.Any]) -> tuple[str, str, int] | None:
@@ -116,8 +123,9 @@ def _listed_element(item: t.Any, kinds: t.Sequence[str]) -> Element:
         item = item["elem"]["val"]
     key = _listed_value(item)
     for kind, spell in _SPELLINGS:
-        if kind in kinds:
-            at = kinds.index(kind)
+        at = kinds.index(kind) if kind in kinds else len(key)
+        # What stands for all that is not listed has one part.
+        if at < len(key):
             key = (*key[:at], spell(key[at]), *key[at + 1 :])
     return Element(key, _listed_value(data) if data != () else (), comment)
 

@@ -85,6 +85,8 @@ def _sockets(protocol: str, family: int) -> t.Iterator[_Socket]:
             offset = 0
             while offset < len(data):
                 length, kind, _flags, _sequence, _port = _HEADER.unpack_from(data, offset)
+                if length < _HEADER.size:
+                    raise _not_understood(protocol)
                 if kind == _NLMSG_DONE:
                     return
                 if kind == _NLMSG_ERROR:
@@ -102,7 +104,15 @@ def _refused(protocol: str, code: int) -> None:
         )
 
 
+def _not_understood(protocol: str) -> KernelError:
+    return KernelError(
+        "Cannot list the %s sockets of this host: what the kernel said of one cannot be understood." % protocol
+    )
+
+
 def _decode(protocol: str, message: bytes) -> t.Iterator[_Socket]:
+    if len(message) < _DIAG_SIZE:
+        raise _not_understood(protocol)
     family, _state = struct.unpack_from("=BB", message)
     port = struct.unpack_from("!H", message, 4)[0]
     packed = message[8:12] if family == socket.AF_INET else message[8:24]
@@ -120,7 +130,7 @@ def _decode(protocol: str, message: bytes) -> t.Iterator[_Socket]:
 
 def _v6_only(message: bytes) -> bool:
     offset = _DIAG_SIZE
-    while offset + 4 <= len(message):
+    while offset + 4 < len(message):
         length, kind = struct.unpack_from("=HH", message, offset)
         if length < 4:
             break

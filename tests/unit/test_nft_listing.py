@@ -238,8 +238,24 @@ def test_element_for_all_that_is_not_listed_is_taken_out() -> None:
     assert transaction(there, wanted) == "delete element ip bridgeport to_network { * }\n"
 
 
+def test_element_for_all_that_is_not_listed_has_one_part() -> None:
+    kinds = ["ipv4_addr", "inet_proto", "inet_service"]
+    body = {"name": "published_at", "type": kinds, "map": "verdict", "elem": [["*", {"accept": None}]]}
+    assert list(parse_table(4, [{"map": body}]).elements["published_at"]) == [("*",)]
+
+
 @pytest.mark.parametrize(
-    "item", [{}, {"set": {}}, {"set": {"name": "x", "type": 5}}, {"rule": []}, {"map": {"name": []}}, [], 5]
+    "item",
+    [
+        {},
+        {"set": {}},
+        {"set": {"name": "x", "type": 5}},
+        {"rule": []},
+        {"map": {"name": []}},
+        {"chain": {"name": 5}},
+        [],
+        5,
+    ],
 )
 def test_listing_that_makes_no_sense_is_an_error(item: t.Any) -> None:
     refused(lambda: parse_table(4, [item]), "table ip bridgeport", "cannot be understood", kind=KernelError)

@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+import socket
+import struct
 import typing as t
 
 import pytest
@@ -13,7 +15,8 @@ from ansible.errors import AnsibleFilterError
 from ansible_collections.bridgeport.net.plugins.filter.port_spec import port_spec
 from ansible_collections.bridgeport.net.plugins.filter.service_parts import service_parts
 from ansible_collections.bridgeport.net.plugins.filter.without_keys import without_keys
-from ansible_collections.bridgeport.net.plugins.module_utils._errors import StateError
+from ansible_collections.bridgeport.net.plugins.module_utils._errors import KernelError, StateError
+from ansible_collections.bridgeport.net.plugins.module_utils._sockets import _decode
 from ansible_collections.bridgeport.net.plugins.modules.boot_engine import check_path
 from samples import refused
 
@@ -48,3 +51,13 @@ def test_command_that_is_no_path_is_refused(path: str) -> None:
 def test_command_in_place_of_a_directory_is_refused() -> None:
     refused(lambda: check_path("/usr"), "/usr", "directory", kind=StateError)
     check_path("/usr/local/sbin/bridgeport")
+
+
+@pytest.mark.parametrize("message", [b"", b"\2", b"\2" * 71])
+def test_half_of_a_message_about_a_socket_is_an_error(message: bytes) -> None:
+    refused(lambda: list(_decode("tcp", message)), "tcp sockets", "cannot be understood", kind=KernelError)
+
+
+def test_attribute_of_a_socket_without_a_value_is_no_value() -> None:
+    message = struct.pack("=BBBBH66x", socket.AF_INET6, 10, 0, 0, 0x5000) + struct.pack("=HH", 4, 11)
+    assert [(item.version, item.port) for item in _decode("tcp", message)] == [(6, 80), (4, 80)]

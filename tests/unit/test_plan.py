@@ -22,7 +22,6 @@ from ansible_collections.bridgeport.net.plugins.module_utils._changes import (
 )
 from ansible_collections.bridgeport.net.plugins.module_utils._changes_rules import ChangeRules, ForgetFlows
 from ansible_collections.bridgeport.net.plugins.module_utils._errors import StateError
-from ansible_collections.bridgeport.net.plugins.module_utils._ipt_table import Tables
 from ansible_collections.bridgeport.net.plugins.module_utils._nft_render import tables_of
 from ansible_collections.bridgeport.net.plugins.module_utils._nft_table import LINK, Table
 from ansible_collections.bridgeport.net.plugins.module_utils._plan import Scope, make_plan, networks_in, scope_of
@@ -360,32 +359,3 @@ def test_flows_of_sources_that_may_no_longer_connect_are_forgotten() -> None:
         )
         found = [flow for change in changes if isinstance(change, ForgetFlows) for flow in change.flows]
         assert sorted(tuple(flow) for flow in found) == sorted(flows)
-
-
-# Chains of others under names of ours, in a firewall that carries none of our rules
-
-
-def beside(chain: str, *rules: tuple[str, ...], closed: str = "") -> Observed:
-    """A host with FULL by nftables, and a chain in iptables."""
-    seen = observed(FULL)
-    tables = {4: Tables(4, {("filter", chain): rules}, closed=closed), 6: Tables(6)}
-    return replace(seen, tables={**seen.tables, "iptables-nft": tables})
-
-
-def test_chain_of_others_is_left_alone_by_every_run() -> None:
-    seen = beside("BRIDGEPORT", ("-j", "ACCEPT"))
-    assert [change for change in plan(NOTHING, FULL, seen) if isinstance(change, ChangeRules)] == []
-    assert plan(FULL, FULL, seen) == []
-    assert [change.sentence for change in plan(FULL, NOTHING, seen) if isinstance(change, ChangeRules)] == [""]
-
-
-def test_chain_of_others_where_one_of_ours_is_wanted_is_refused_by_every_run() -> None:
-    seen = beside("BRIDGEPORT", ("-j", "ACCEPT"), closed="its policy is DROP")
-    for before in (NOTHING, FULL):
-        refused(lambda before=before: plan(before, FULL, seen), "chain BRIDGEPORT", "iptables-nft", kind=StateError)  # type: ignore[misc]
-
-
-def test_leftover_of_ours_is_removed() -> None:
-    seen = beside("BRIDGEPORT", ("-m", "comment", "--comment", "bridgeport:host", "-j", "DROP"))
-    (change,) = plan(FULL, FULL, seen)
-    assert "Remove the chain BRIDGEPORT in table filter of iptables" in change.sentence
