@@ -16,13 +16,13 @@ export ANSIBLE_COLLECTIONS_PATH := $(CURDIR)/.ansible/collections
 export PATH := $(BIN):$(PATH)
 export LC_ALL := C.UTF-8
 
-.PHONY: help setup test test-fast lint types unit lab matrix sanity molecule molecule-short molecule-nspawn molecule-down demo demo-down build clean
+.PHONY: help setup test test-fast lint types unit fuzz lab matrix sanity molecule molecule-short molecule-nspawn molecule-down demo demo-down build clean
 
 help:
 	@echo "make test       everything: lint, types, unit tests, lab, sanity, scenarios in virtual machines; most of an hour"
 	@echo "make test-fast  all but the virtual machines: the scenarios run on systemd-nspawn"
 	@echo "make demo       the articles' walk-through on two machines made of namespaces; make demo-down removes them"
-	@echo "make lint | types | sanity | unit | lab | molecule | molecule-nspawn     one part of the tests"
+	@echo "make lint | types | sanity | unit | fuzz | lab | molecule | molecule-nspawn     one part of the tests"
 	@echo "make molecule SCENARIO=reboot SUITE=trixie     one scenario on one Debian release"
 	@echo "make matrix     who reaches what, in full, beside Docker; BACKEND=nftables|iptables-nft|iptables-legacy"
 	@echo "make build      the collection's tarball in dist/"
@@ -42,10 +42,10 @@ $(COLLECTION):
 	ln -sfn ../../../.. $@
 
 test: setup
-	sh tests/run-all.sh lint types unit lab sanity molecule-short
+	sh tests/run-all.sh lint types unit fuzz lab sanity molecule-short
 
 test-fast: setup
-	sh tests/run-all.sh lint types unit lab sanity molecule-nspawn
+	sh tests/run-all.sh lint types unit fuzz lab sanity molecule-nspawn
 
 lint: setup
 	ruff check .
@@ -57,9 +57,14 @@ types: setup
 	MYPYPATH=$(ANSIBLE_COLLECTIONS_PATH):tests/lab mypy
 	MYPYPATH=$(ANSIBLE_COLLECTIONS_PATH):tests/lab:tests/unit mypy tests/lab/*.py tests/demo/demo.py
 	MYPYPATH=$(ANSIBLE_COLLECTIONS_PATH):tests/unit mypy tests/unit/*.py
+	MYPYPATH=$(ANSIBLE_COLLECTIONS_PATH):tests/unit:tests/fuzz mypy tests/fuzz/*.py
 
 unit: setup
 	PYTHONPATH=$(ANSIBLE_COLLECTIONS_PATH) python -m pytest -q tests/unit
+
+# FUZZ_SCALE=100 runs a hundred times as many cases, and other ones each time.
+fuzz: setup
+	PYTHONPATH=$(ANSIBLE_COLLECTIONS_PATH) python -m pytest -q tests/fuzz
 
 lab: setup .cache/docker
 	python -m pytest -q --numprocesses 2 --dist loadgroup tests/lab

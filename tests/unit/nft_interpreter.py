@@ -28,7 +28,7 @@ _ELEMENT = re.compile(r'(?P<key>.+?)(?: comment "(?P<comment>[^"]+)")?(?: : (?P<
 def _value(text: str) -> tuple[t.Any, ...]:
     if text.startswith("jump "):
         return ("jump", text[len("jump ") :])
-    return tuple(int(part) if part.isdigit() else part for part in text.replace('"', "").split(" . "))
+    return tuple(int(part) if part.isdigit() else part.strip('"') for part in text.split(" . "))
 
 
 class Kernel:
