@@ -92,9 +92,43 @@ HOSTILE_PORTS = [
         "0.0.0.0:80:80",
         "[::]:80:80",
     ),
+    *("9" * 5000, "80:" + "9" * 5000, "80-" + "9" * 5000),
     *("[::ffff:192.0.2.1]:80:80", "[::192.0.2.1]:80:80", "127.0.0.1::80", "224.0.0.1:80:80", "80:80/sctp", "53:53/udp"),
 ]
 HOSTILE_NUMBERS = [0, -1, 1, 67, 68, 1279, 1280, 65535, 65536, 2**31, 2**63, 2**64, 10**30, 1.5, -0.0, 1e308, True]
+
+# What ends a word, a string, a line or a path where it should not.
+DANGEROUS = [
+    *(
+        "\n",
+        "\r",
+        "\x0b",
+        "\x85",
+        "\u2028",
+        "\0",
+        " ",
+        "\t",
+        '"',
+        "'",
+        "\\",
+        ";",
+        "#",
+        "%",
+        "{",
+        "}",
+        "/",
+        "/../",
+        "$(x)",
+        ",",
+    )
+]
+DANGEROUS += [
+    "\n[Service]\nUser=root",
+    "\n-A INPUT -j ACCEPT",
+    "\nnameserver 192.0.2.1",
+    '" accept #',
+    "; flush ruleset",
+]
 
 # What makes sense, by the option's name: mostly of the networks and endpoints that are there.
 SENSIBLE: dict[str, list[t.Any]] = {
@@ -171,6 +205,25 @@ json_values: st.SearchStrategy[Json] = st.recursive(
     lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(hostile_texts, inner, max_size=3)),
     max_leaves=6,
 )
+
+
+def spoiled(text: str) -> list[str]:
+    """A text with something dangerous behind it, in front of it and in its middle."""
+    half = len(text) // 2
+    return [form for odd in DANGEROUS for form in (text + odd, odd + text, text[:half] + odd + text[half:])]
+
+
+def spoiled_options(options: dict[str, Json]) -> t.Iterator[dict[str, Json]]:
+    """Options of which one text is spoiled, be it in a list, or a key or value of a dictionary."""
+    for name, value in options.items():
+        if isinstance(value, dict):
+            ((key, text),) = value.items()
+            yield from ({**options, name: {odd: text}} for odd in spoiled(key))
+            yield from ({**options, name: {key: odd}} for odd in spoiled(text))
+        elif isinstance(value, list):
+            yield from ({**options, name: [odd]} for odd in spoiled(value[0]))
+        else:
+            yield from ({**options, name: odd} for odd in spoiled(value))
 
 
 def option(name: str, spec: Spec) -> st.SearchStrategy[Json]:

@@ -11,6 +11,7 @@ from unittest import mock
 
 from ansible_collections.bridgeport.net.plugins.module_utils import _ansible
 from ansible_collections.bridgeport.net.plugins.module_utils._changes import Change
+from ansible_collections.bridgeport.net.plugins.module_utils._codec import topology_from_json, topology_to_json
 from ansible_collections.bridgeport.net.plugins.module_utils._engine import Decide, Inspection, Outcome, Touched
 from ansible_collections.bridgeport.net.plugins.module_utils._explain import Explanation, explain
 from ansible_collections.bridgeport.net.plugins.module_utils._foreign import foreign_warnings
@@ -20,9 +21,12 @@ from ansible_collections.bridgeport.net.plugins.module_utils._topology import To
 from ansible_collections.bridgeport.net.plugins.modules import port_publish, topology_info
 from carrying import carried_out
 from cases import cases
-from hosts import FACTS, World, worlds
+from hostile import spoiled_options
+from hosts import FACTS, INTACT, TOPOLOGIES, World, worlds
 from hypothesis import event
+from hypothesis import strategies as st
 from running import Result, check_refusal, requests, run
+from safety import check_texts
 
 WRITING = ("bridge_network", "veth_endpoint", "port_publish", "masquerade")
 
@@ -112,24 +116,70 @@ def check_sentences(done: Result) -> None:
         assert sentence.endswith(".") and sentence.isprintable(), sentence
 
 
-@cases(1200, requests("bridge_network"), worlds())
+@cases(800, requests("bridge_network"), worlds())
 def test_bridge_network(options: dict[str, t.Any], world: World) -> None:
     fuzz("bridge_network", options, world)
 
 
-@cases(1200, requests("veth_endpoint"), worlds())
+@cases(800, requests("veth_endpoint"), worlds())
 def test_veth_endpoint(options: dict[str, t.Any], world: World) -> None:
     fuzz("veth_endpoint", options, world)
 
 
-@cases(1200, requests("port_publish"), worlds())
+@cases(800, requests("port_publish"), worlds())
 def test_port_publish(options: dict[str, t.Any], world: World) -> None:
     fuzz("port_publish", options, world)
 
 
-@cases(500, requests("masquerade"), worlds())
+@cases(400, requests("masquerade"), worlds())
 def test_masquerade(options: dict[str, t.Any], world: World) -> None:
     fuzz("masquerade", options, world)
+
+
+# Every option that takes a text, with each of what is dangerous in it
+
+
+SOUND: dict[str, dict[str, t.Any]] = {
+    "bridge_network": {
+        "name": "fresh0",
+        "subnets": ["10.7.0.0/24"],
+        "gateways": ["10.7.0.1"],
+        "allocate_from": ["10.7.0.128/25"],
+        "mac": "02:42:00:00:00:01",
+        "trusted_interfaces": ["eth1"],
+    },
+    "veth_endpoint": {
+        "name": "new",
+        "network": "lan0",
+        "addresses": ["10.0.0.77"],
+        "expose": ["53/udp"],
+        "mac": "02:42:00:00:00:02",
+        "interface": "eth1",
+        "sysctls": {"net.core.somaxconn": "9"},
+        "nameservers": ["192.0.2.53"],
+        "search": ["example.org"],
+        "aliases": ["www"],
+    },
+    "port_publish": {"endpoint": "web", "ports": ["192.0.2.1:86:80/tcp"], "sources": ["192.0.2.0/24"]},
+    "masquerade": {"source": "10.9.0.0/24", "except_out_interface": "br9", "to_source": "203.0.113.7"},
+}
+
+
+SPOILED = [(name, request) for name, options in SOUND.items() for request in spoiled_options(options)]
+
+
+@cases(len(SPOILED), st.sampled_from(SPOILED))
+def test_spoiled_option(case: tuple[str, dict[str, t.Any]]) -> None:
+    name, options = case
+    engine = PureEngine(World(TOPOLOGIES[4], INTACT[4, "nftables"], "nftables"))
+    done = run_on(engine, name, options)
+    if done.get("failed"):
+        check_refusal(done)
+        assert engine.plan == []
+        return
+    check_texts(engine.topology)
+    check_sentences(done)
+    assert topology_from_json(topology_to_json(engine.topology)) == engine.topology
 
 
 @cases(300, requests("topology_info"), worlds())

@@ -19,7 +19,7 @@ from ansible_collections.bridgeport.net.plugins.module_utils._record import Reco
 from ansible_collections.bridgeport.net.plugins.module_utils._report import actions_of, diff_of, port_table
 from ansible_collections.bridgeport.net.plugins.module_utils._topology import Topology
 from cases import cases
-from hostile import Json, json_values
+from hostile import Json, json_values, spoiled
 from hosts import BACKENDS, INTACT, TOPOLOGIES
 from hypothesis import event
 from hypothesis import strategies as st
@@ -163,6 +163,26 @@ def mutate(kind: str, inner: Json, key: t.Any, value: Json, anything: Json) -> N
         inner[key] = anything if kind == "anything" else value
 
 
-@cases(900, mutated())
+@cases(600, mutated())
 def test_mutated_record(record: Json) -> None:
+    check(read(json.dumps(record).encode()))
+
+
+def texts_in(record: Json) -> list[Place]:
+    """The way to every text, one for each name of a property."""
+    found: dict[str, Place] = {}
+    for place in places(record, []):
+        if isinstance(value_at(record, place), str):
+            found.setdefault(str([key for key in place if isinstance(key, str)]), place)
+    return list(found.values())
+
+
+SPOILED = [(place, odd) for place in texts_in(RECORDS[-1]) for odd in spoiled(value_at(RECORDS[-1], place))]
+
+
+@cases(len(SPOILED), st.sampled_from(SPOILED))
+def test_spoiled_record(case: tuple[Place, str]) -> None:
+    place, odd = case
+    record = copy.deepcopy(RECORDS[-1])
+    value_at(record, place[:-1])[place[-1]] = odd
     check(read(json.dumps(record).encode()))

@@ -25,7 +25,7 @@ from ansible_collections.bridgeport.net.plugins.module_utils._topology import To
 from ansible_collections.bridgeport.net.plugins.module_utils._units import drop_in_path, unit_path
 from ansible_collections.bridgeport.net.plugins.modules import boot_engine, service_unit
 from cases import cases
-from hostile import Json, hostile_texts, json_values
+from hostile import Json, hostile_texts, json_values, spoiled_options
 from hosts import FACTS, intact
 from hypothesis import event
 from hypothesis import strategies as st
@@ -91,7 +91,7 @@ def topologies(draw: st.DrawFn) -> Requested:
     return [network], [joined], [publish], [masquerade]
 
 
-@cases(500, topologies())
+@cases(300, topologies())
 def test_any_names(requested: Requested) -> None:
     try:
         topology = decided(*requested, FACTS)
@@ -201,7 +201,7 @@ def check_unit(text: str, asked: set[str]) -> None:
             assert value in asked or ours.fullmatch(value), (directive, value)
 
 
-@cases(600, requests("service_unit"))
+@cases(300, requests("service_unit"))
 def test_service_unit(options: dict[str, t.Any]) -> None:
     systemd = Systemd(KNOWN)
     predicted = systemd.run(options, check=True)
@@ -222,6 +222,35 @@ def test_service_unit(options: dict[str, t.Any]) -> None:
     assert systemd.run(options)["actions"] == []
     gone = systemd.run({"state": "absent", "units": [{"unit": name} for name in systemd.placed()]})
     assert not gone.get("failed") and systemd.files == {}
+
+
+SOUND: dict[str, t.Any] = {
+    "unit": "new.service",
+    "network": "endpoint:web",
+    "exec": "/usr/bin/true",
+    "user": "www-data",
+    "environment": {"A": "b"},
+    "environment_files": ["/etc/default/web"],
+    "working_directory": "/srv",
+    "description": "The web",
+    "after": ["network.target"],
+    "requires": ["redis.service"],
+    "service_options": {"MemoryMax": "1G"},
+}
+
+
+SPOILED = list(spoiled_options(SOUND))
+
+
+@cases(len(SPOILED), st.sampled_from(SPOILED))
+def test_spoiled_unit(entry: dict[str, t.Any]) -> None:
+    systemd = Systemd({})
+    done = systemd.run({"units": [entry]})
+    if done.get("failed"):
+        check_refusal(done)
+        assert systemd.files == {}
+    for text in systemd.files.values():
+        check_unit(text, strings_in(entry))
 
 
 @cases(100, requests("boot_engine"))
