@@ -55,7 +55,7 @@ lint: setup
 
 types: setup
 	MYPYPATH=$(ANSIBLE_COLLECTIONS_PATH):tests/lab mypy
-	MYPYPATH=$(ANSIBLE_COLLECTIONS_PATH):tests/lab:tests/unit mypy tests/lab/*.py tests/demo/demo.py
+	MYPYPATH=$(ANSIBLE_COLLECTIONS_PATH):tests/lab:tests/unit:tests/fuzz mypy tests/lab/*.py tests/demo/demo.py
 	MYPYPATH=$(ANSIBLE_COLLECTIONS_PATH):tests/unit mypy tests/unit/*.py
 	MYPYPATH=$(ANSIBLE_COLLECTIONS_PATH):tests/unit:tests/fuzz mypy tests/fuzz/*.py
 
