@@ -36,8 +36,8 @@ from ._changes_rules import (
 )
 from ._conntrack import forget_flows
 from ._endpoints import add_endpoints, delete_endpoints, undo_add_endpoints
-from ._errors import BridgeportError
-from ._files import write_file
+from ._errors import BridgeportError, KernelError, kernel_words
+from ._files import read_file, write_file
 from ._firewall import write_rules
 from ._firewalld import apply_files
 from ._links import (
@@ -45,6 +45,7 @@ from ._links import (
     add_bridge,
     add_route,
     delete_bridge,
+    indexes,
     remove_address,
     remove_route,
     restore_bridge,
@@ -78,9 +79,22 @@ def _set_sysctl(change: SetSysctl, value: str | None) -> None:
 
 
 def _restore_endpoints(changes: t.Sequence[DeleteEndpoint]) -> None:
-    gone = [AddEndpoint(change.subject, change.state) for change in changes if not netns.exists(change.state.name)]
+    links = indexes()
+    gone = []
+    for change in changes:
+        state = change.state
+        there = netns.is_namespace(state.name)
+        if not there or (change.with_link and state.host_interface not in links):
+            broken = not there and netns.exists(state.name)
+            gone.append(AddEndpoint(change.subject, state, into_existing=there, broken_file=broken))
     undo_add_endpoints(gone)
     add_endpoints(gone)
+
+
+def _restore_file(change: WriteFile) -> None:
+    # What was not written, because nobody may, need not be written back.
+    if read_file(change.path) != change.old:
+        write_file(change.path, change.old)
 
 
 def _tell_neighbours(changes: t.Sequence[TellNeighbours]) -> None:
@@ -130,14 +144,17 @@ _HANDLERS: dict[type[Change], tuple[Handler, Handler]] = {
     DeleteEndpoint: (delete_endpoints, _restore_endpoints),
     WriteFile: (
         _each(lambda change: write_file(change.path, change.new)),
-        _each(lambda change: write_file(change.path, change.old)),
+        _each(_restore_file),
     ),
 }
 
 
-def apply(changes: t.Sequence[Change], tell: t.Callable[[str], None] = lambda _sentence: None) -> None:
+def apply(
+    changes: t.Sequence[Change], finish: t.Callable[[], None], tell: t.Callable[[str], None] = lambda _sentence: None
+) -> None:
     """Carry out the changes in order; steps of one kind that follow each other go together.
 
+    :param finish: what is left to do after them, and undoes itself.
     :param tell: is given a sentence before each.
     :raises BridgeportError: a step failed and all that this run had done was undone; or, as the sentence then says,
         what could not be undone.
@@ -152,9 +169,25 @@ def apply(changes: t.Sequence[Change], tell: t.Callable[[str], None] = lambda _s
         except BaseException as problem:
             # A failed transaction changed nothing: there is nothing of it to undo.
             left = undo(tried[:-1] if kind is ChangeRules else tried)
-            if isinstance(problem, BridgeportError):
-                raise type(problem)("%s %s" % (problem, left)) from problem
-            raise
+            raise _told(problem, left, step[0].sentence) from problem
+    try:
+        finish()
+    except BaseException as problem:
+        raise _told(problem, undo(tried), "") from problem
+
+
+def _told(problem: BaseException, left: str, step: str) -> BaseException:
+    """The problem of a step, with words on what is left of the run."""
+    if isinstance(problem, OSError):
+        code = problem.errno or 0
+        words = "Cannot carry out a step of the plan (%s): the system said: %s." % (
+            step.rstrip("."),
+            kernel_words(code),
+        )
+        problem = KernelError(words, code)
+    if isinstance(problem, BridgeportError):
+        return type(problem)("%s %s" % (problem, left))
+    return problem
 
 
 def _words(step: t.Sequence[Change]) -> str:

@@ -31,15 +31,17 @@ class Backend(t.NamedTuple):
     :ivar render: the states that carry the rules of a topology, by IP version; in nftables one for the bridges too.
     :ivar same: whether the first state is already the second.
     :ivar drift: sentences on how the first state differs from the second, which it should be.
-    :ivar accepts: what lets packets pass where it is another backend that carries the rules; None where nothing can.
-    :ivar fit: fits a state that carries the rules in with what others have there; None where nobody else has anything.
     :ivar foreign: words for what somebody else has put under a name of ours, or "".
+    :ivar spelled: the first state, which was read from the kernel, with what reading leaves out and the others know.
+    :ivar fit: fits a state that carries the rules in with what others have there; None where nobody else has anything.
+    :ivar accepts: what lets packets pass where it is another backend that carries the rules; None where nothing can.
     """
 
     render: t.Callable[[Topology], t.Dict[int, Tables]]
     same: t.Callable[[Tables, Tables], bool]
     drift: t.Callable[[Tables, Tables], t.Iterator[str]]
     foreign: t.Callable[[Tables], str]
+    spelled: t.Callable[[Tables, t.Iterable[Tables]], Tables]
     fit: t.Callable[[FamilyRules, Tables, Tables], Tables] | None = None
     accepts: t.Callable[[FamilyRules, Tables], Tables] | None = None
 
@@ -54,12 +56,18 @@ def _nothing_foreign(_tables: Tables) -> str:
     return ""
 
 
-_NFTABLES = Backend(_nft_render.tables_of, _nft_table.same, _nft_table.drift, _nothing_foreign)
+def _spelled_already(tables: Tables, _known: t.Iterable[Tables]) -> Tables:
+    """What iptables-save prints can be written again."""
+    return tables
+
+
+_NFTABLES = Backend(_nft_render.tables_of, _nft_table.same, _nft_table.drift, _nothing_foreign, _nft_table.spelled)
 _IPTABLES = Backend(
     _iptables_of,
     _ipt_table.same,
     _ipt_table.drift,
     _ipt_table.foreign,
+    _spelled_already,
     _ipt_render.fit_tables,
     _ipt_render.render_accepts,
 )

@@ -11,6 +11,7 @@ Playbook runs and the boot take the same way; only what they ask for differs.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import typing as t
 from dataclasses import dataclass, field, replace
@@ -19,12 +20,13 @@ from ._apply import apply
 from ._backends import wanted_tables
 from ._changes import Change, WriteFile
 from ._clock import Clock
-from ._errors import DependencyError
+from ._errors import DependencyError, KernelError, kernel_words
 from ._explain import Explanation, explain
 from ._facts import HostFacts, RememberedFacts
 from ._firewall import choose_backend
 from ._foreign import firewalld_files, foreign_warnings
 from ._host import KernelFacts, observe
+from ._model import Endpoint, Network
 from ._netlink import Socket, require_pyroute2
 from ._plan import make_plan, scope_of
 from ._proxy_units import proxies_of
@@ -117,7 +119,7 @@ class Engine:
         """
         require_host()
         self._clock.begin("wait")
-        with self.record.locked(create=not check):
+        with _in_words(), self.record.locked(create=not check):
             outcome = self._run(decide, touched, check, assume, backend)
         return replace(outcome, phases=self._clock.phases())
 
@@ -130,14 +132,13 @@ class Engine:
         if check and assume is not None:
             return self._plan_assumed(assume, decide(assume, self.facts), touched, chosen)
         interrupted = self.record.pending is not None
-        start = self.record.pending or self.record.topology
+        start = self.record.given[-1]
         self._clock.begin("plan")
         after = decide(start, self.facts)
         if after == start:
             # What is derived from a topology is kept with it, and so is derived once for both.
             after = start
-        before = _union(self.record.topology, start)
-        outcome, changes = self._plan(before, after, touched, interrupted, chosen)
+        outcome, changes = self._plan(after, touched, interrupted, chosen)
         if check:
             return outcome
         moved = self.record.backend not in (None, chosen)
@@ -151,12 +152,11 @@ class Engine:
         :raises BridgeportError: the record or the kernel could not be read.
         """
         require_host()
-        with self.record.locked(create=False):
+        with _in_words(), self.record.locked(create=False):
             self.record.read()
-            start = self.record.pending or self.record.topology
+            start = self.record.given[-1]
             backend = choose_backend(None, self.record.backend)
-            before = _union(self.record.topology, start)
-            outcome, _changes = self._plan(before, start, Touched(everything=True), False, backend)
+            outcome, _changes = self._plan(start, Touched(everything=True), False, backend)
             with Socket() as sock:
                 counters = sock.counters()
             interrupted = self.record.pending is not None
@@ -168,15 +168,15 @@ class Engine:
         :raises BridgeportError: a packet says nothing that this host knows of, or the record could not be read.
         """
         require_host()
-        with self.record.locked(create=False):
+        with _in_words(), self.record.locked(create=False):
             self.record.read()
-            topology = self.record.pending or self.record.topology
+            topology = self.record.given[-1]
             facts = RememberedFacts(self.facts)
             return [explain(topology, facts, source, destination) for source, destination in packets]
 
     def _plan_assumed(self, assumed: Topology, after: Topology, touched: Touched, backend: str) -> Outcome:
         """What this request adds to what earlier ones of the same play would have done, had they not been checked."""
-        before = _union(self.record.topology, assumed)
+        before = _union((self.record.topology, assumed))
         scope = scope_of(before, after, touched.networks, touched.endpoints, touched.everything)
         observed = observe(before, after, scope)
         had = self.record.backend or ""
@@ -196,15 +196,15 @@ class Engine:
         outcome = _outcome(assumed, after, changes, backend)
         return replace(outcome, warnings=_warnings(after, touched, observed, backend))
 
-    def _plan(
-        self, before: Topology, after: Topology, touched: Touched, interrupted: bool, backend: str
-    ) -> tuple[Outcome, list[Change]]:
+    def _plan(self, after: Topology, touched: Touched, interrupted: bool, backend: str) -> tuple[Outcome, list[Change]]:
+        given = self.record.given
+        before = _union(given)
         full = touched.everything or interrupted
         scope = scope_of(before, after, touched.networks, touched.endpoints, full)
         self._clock.begin("read")
         observed = observe(before, after, scope)
         self._clock.begin("plan")
-        changes = make_plan(before, after, observed, scope, backend, self.record.backend or "")
+        changes = make_plan(before, after, observed, scope, backend, self.record.backend or "", given)
         outcome = _outcome(before, after, changes, backend)
         return replace(outcome, warnings=_warnings(after, touched, observed, backend)), changes
 
@@ -213,13 +213,29 @@ class Engine:
         self.record.begin(after, backend)
         self._clock.begin("apply")
         try:
-            apply(changes, self._tell)
+            apply(changes, lambda: self._finish(after), self._tell)
         except BaseException:
             # It was undone, whatever it was: kept pending, it would make every later run fail like this one.
             self.record.abort()
             raise
+
+    def _finish(self, after: Topology) -> None:
         self._clock.begin("record")
         self.record.commit(keep=not after.empty)
+
+
+@contextlib.contextmanager
+def _in_words() -> t.Iterator[None]:
+    """What the system refuses while a run only looks is an error in words, too."""
+    try:
+        yield
+    except OSError as problem:
+        place = " at %s" % problem.filename if problem.filename else ""
+        raise KernelError(
+            "Cannot look at this host: the system said: %s%s. Nothing was changed."
+            % (kernel_words(problem.errno or 0), place),
+            problem.errno or 0,
+        ) from problem
 
 
 def _outcome(before: Topology, after: Topology, changes: list[Change], backend: str) -> Outcome:
@@ -234,13 +250,13 @@ def _warnings(after: Topology, touched: Touched, observed: Observed, backend: st
     ]
 
 
-def _union(recorded: Topology, start: Topology) -> Topology:
-    """Everything that may be on the host after an interrupted run: what was there and what was being made."""
-    if recorded is start or recorded == start:
-        return start
-    return Topology(
-        networks={**recorded.networks, **start.networks},
-        endpoints={**recorded.endpoints, **start.endpoints},
-        publishes=start.publishes,
-        masquerades=start.masquerades,
-    )
+def _union(given: t.Sequence[Topology]) -> Topology:
+    """Everything that may be on the host after interrupted runs: what was there and what was being made."""
+    if all(topology == given[-1] for topology in given):
+        return given[-1]
+    networks: dict[str, Network] = {}
+    endpoints: dict[str, Endpoint] = {}
+    for topology in given:
+        networks.update(topology.networks)
+        endpoints.update(topology.endpoints)
+    return given[-1].with_(networks=networks, endpoints=endpoints)

@@ -20,7 +20,17 @@ from ._netlink import Batch, Socket
 from ._state import BridgeState, InterfaceAddress, RouteState, is_ours
 from ._sysctl import write_sysctl
 
-__all__ = ("add_address", "add_bridge", "add_route", "delete_bridge", "remove_address", "remove_route", "set_link")
+__all__ = (
+    "add_address",
+    "add_bridge",
+    "add_route",
+    "delete_bridge",
+    "indexes",
+    "remove_address",
+    "remove_route",
+    "restore_bridge",
+    "set_link",
+)
 
 _FAMILY = {4: socket.AF_INET, 6: socket.AF_INET6}
 # The address is usable at once: a service that binds to it at start must not find it tentative.

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import typing as t
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 __all__ = (
     "FAMILY",
@@ -26,6 +26,7 @@ __all__ = (
     "drift",
     "same",
     "set_flags",
+    "spelled",
     "target_text",
     "transaction",
 )
@@ -169,7 +170,8 @@ def _chain_lines(place: str, before: Table, after: Table) -> t.Iterator[str]:
     # All chains exist before the first rule that jumps to one.
     for chain in changed:
         for text, comment in chain.rules:
-            yield 'add rule %s %s %s comment "%s"' % (place, chain.name, text, comment)
+            if text:
+                yield 'add rule %s %s %s comment "%s"' % (place, chain.name, text, comment)
 
 
 def _element_lines(place: str, before: Table, after: Table) -> t.Iterator[str]:
@@ -214,6 +216,19 @@ def _element_text(name: str, element: Element) -> str:
     if element.data[0] == "jump":
         return "%s : jump %s" % (text, element.data[1])
     return "%s : %s" % (text, " . ".join(map(str, element.data)))
+
+
+def spelled(there: Table, known: t.Iterable[Table]) -> Table:
+    """The kernel's table with the texts of its rules, which a listing does not tell, so that it can be made again.
+
+    A rule that none of the known tables has, somebody else's, stays without a text and would not be made again.
+    """
+    texts = {comment: text for table in known for chain in table.chains.values() for text, comment in chain.rules}
+    chains = {
+        name: replace(chain, rules=tuple((texts.get(comment, ""), comment) for _text, comment in chain.rules))
+        for name, chain in there.chains.items()
+    }
+    return replace(there, chains=chains)
 
 
 def same(there: Table, wanted: Table) -> bool:

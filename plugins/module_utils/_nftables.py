@@ -17,6 +17,7 @@ import ctypes
 import functools
 import json
 import re
+import socket
 import typing as t
 
 from ._errors import DependencyError, KernelError
@@ -36,6 +37,7 @@ __all__ = (
 _LIBRARY = "libnftables.so.1"
 _MINIMUM = (1, 0)
 # NFT_CTX_OUTPUT_JSON and NFT_CTX_OUTPUT_HANDLE of libnftables.h are 1 << 4 and 1 << 3; handles are not asked for.
+_NETLINK_NETFILTER = 12
 _OUTPUT_JSON = 1 << 4
 
 
@@ -93,6 +95,8 @@ def _run(commands: str, attempt: str, output_as: int = 0, try_only: bool = False
     :raises KernelError: it refused, and nothing was changed; carries its own words.
     """
     library = _library()
+    # Where there is no socket to be had, libnftables would end this process.
+    socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_NETFILTER).close()
     # A context holds a netlink socket of the namespace in which it was made, so it does not outlive the call.
     context = library.nft_ctx_new(0)
     try:

@@ -8,7 +8,7 @@
 
 The order makes every intermediate state a safe one. Rules come first, so that a guard stands before what it guards
 and a port that goes is closed before its endpoint goes; then what is created or changed; then forwarding; what is
-deleted comes last, so that nothing is lost if an earlier step fails.
+deleted comes last, so that nothing is lost if an earlier step fails; and after it the guard of what was deleted.
 """
 
 from __future__ import annotations
@@ -100,17 +100,27 @@ def networks_in(scope: Scope, *topologies: Topology) -> set[str]:
 
 
 def make_plan(
-    before: Topology, after: Topology, observed: Observed, scope: Scope, backend: str, had_backend: str = ""
+    before: Topology,
+    after: Topology,
+    observed: Observed,
+    scope: Scope,
+    backend: str,
+    had_backend: str = "",
+    given: t.Sequence[Topology] = (),
 ) -> list[Change]:
     """The changes that bring the host from what is observed to ``after``.
 
     :param before: the topology that the host is known to have been given: what it names is ours.
     :param backend: the full name of the one that is to carry the rules.
     :param had_backend: the one that is known to carry those of ``before``, "" for none.
+    :param given: after interrupted runs, all the topologies of which the host may hold something; otherwise that is
+        ``before``.
     :raises StateError: an interface, a namespace or a firewall's chain of a wanted name is not ours.
     """
-    planner = _Planner(before, after, observed)
-    rules_plan = RulesPlanner(before, after, observed)
+    given = given or (before,)
+    planner = _Planner(before, after, observed, given)
+    deletions = list(planner.deletions())
+    rules_plan = RulesPlanner(before, after, observed, _going(deletions), given)
     changes: list[Change] = [*rules_plan.rules(backend, had_backend), *rules_plan.firewalld()]
     for name in sorted(scope.networks & after.networks.keys()):
         changes += planner.bridge(after.networks[name])
@@ -120,18 +130,24 @@ def make_plan(
     changes += planner.forwarding()
     changes += rules_plan.proxies()
     changes += rules_plan.reservations()
-    for name in sorted(before.endpoints.keys() - after.endpoints.keys()):
-        changes += planner.without_endpoint(before.endpoints[name])
-    for name in sorted(before.networks.keys() - after.networks.keys()):
-        changes += planner.without_bridge(before.networks[name])
+    changes += deletions
+    changes += rules_plan.last_rules(backend)
     return changes
 
 
+def _going(deletions: t.Iterable[Change]) -> frozenset[tuple[str, str]]:
+    """The networks and endpoints of which a link is there that is going to be deleted."""
+    return frozenset(
+        change.subject for change in deletions if not isinstance(change, DeleteEndpoint) or change.with_link
+    )
+
+
 class _Planner:
-    def __init__(self, before: Topology, after: Topology, observed: Observed) -> None:
+    def __init__(self, before: Topology, after: Topology, observed: Observed, given: t.Sequence[Topology]) -> None:
         self.before = before
         self.after = after
         self.seen = observed
+        self.given = given
 
     # Networks
 
@@ -139,7 +155,6 @@ class _Planner:
         wanted = bridge_state(self.after, network)
         subject = ("networks", network.name)
         link = self.seen.links.get(network.name)
-        old = self.before.networks.get(network.name)
         if link is None:
             yield AddBridge(subject, wanted)
             yield from self._rejoin(network)
@@ -148,7 +163,12 @@ class _Planner:
             raise _foreign_interface("set up network %s" % network.name, link)
         yield from _link_changes(subject, "", link, {"mac": wanted.mac, "mtu": wanted.mtu, "alias": wanted.alias})
         yield from self._sysctls(subject, "", wanted.sysctls, self.seen.sysctls)
-        had = set(bridge_state(self.before, old).addresses) if old else set()
+        had = {
+            address
+            for topology in self.given
+            if network.name in topology.networks
+            for address in bridge_state(topology, topology.networks[network.name]).addresses
+        }
         there = self.seen.addresses.get(network.name, frozenset())
         # Removing first: the kernel takes away the later addresses of a subnet together with the first one.
         gone = sorted((had - set(wanted.addresses)) & there, key=str)
@@ -228,14 +248,19 @@ class _Planner:
             yield from _link_changes(subject, name, loopback, {"up": True})
         yield from _link_changes(subject, name, link, {"up": True})
         there = inside.addresses.get(interface, frozenset())
-        for route in had.routes if had else ():
+        for route in dict.fromkeys(route for state in had for route in state.routes):
             if route not in wanted.routes and route in inside.routes:
                 yield RemoveRoute(subject, name, interface, route)
         gone = [
             address
-            for address in (had.addresses if had else ())
+            for address in dict.fromkeys(address for state in had for address in state.addresses)
             if address not in wanted.addresses and address in there
         ]
+        if gone:
+            # The kernel would drop these with the addresses, and an undone run has to know of them.
+            for route in wanted.routes:
+                if route in inside.routes:
+                    yield RemoveRoute(subject, name, interface, route)
         for address in gone:
             yield RemoveAddress(subject, name, interface, address)
         subnets = {address.network for address in gone}
@@ -247,14 +272,16 @@ class _Planner:
         for route in wanted.routes:
             if dropped or route not in inside.routes:
                 yield AddRoute(subject, name, interface, route)
-        if link.mac != wanted.mac or (had is not None and set(wanted.addresses) - set(had.addresses)):
+        if link.mac != wanted.mac or any(set(wanted.addresses) - set(state.addresses) for state in had):
             yield TellNeighbours(subject, wanted)
 
-    def _had(self, name: str) -> EndpointState | None:
-        endpoint = self.before.endpoints.get(name)
-        if endpoint is None or endpoint.network not in self.before.networks:
-            return None
-        return endpoint_state(self.before, endpoint)
+    def _had(self, name: str) -> list[EndpointState]:
+        """What the endpoint may have been given, the latest last."""
+        return [
+            endpoint_state(topology, topology.endpoints[name])
+            for topology in self.given
+            if name in topology.endpoints and topology.endpoints[name].network in topology.networks
+        ]
 
     @staticmethod
     def _sysctls(
@@ -308,12 +335,18 @@ class _Planner:
                     yield SetSysctl(subject, "", "net.ipv6.conf.%s.accept_ra" % interface, "1", "2")
             yield SetSysctl(subject, "", key, current, "1")
 
+    def deletions(self) -> t.Iterator[Change]:
+        for name in sorted(self.before.endpoints.keys() - self.after.endpoints.keys()):
+            yield from self.without_endpoint(self.before.endpoints[name])
+        for name in sorted(self.before.networks.keys() - self.after.networks.keys()):
+            yield from self.without_bridge(self.before.networks[name])
+
     def without_endpoint(self, endpoint: Endpoint) -> t.Iterator[Change]:
-        state = self._had(endpoint.name)
+        had = self._had(endpoint.name)
         link = self.seen.links.get(endpoint.host_interface)
-        ours = link is not None and state is not None and is_ours(link, state)
-        if state is not None and (ours or endpoint.name in self.seen.namespaces):
-            yield DeleteEndpoint(("endpoints", endpoint.name), state, ours)
+        ours = link is not None and any(is_ours(link, state) for state in had)
+        if had and (ours or endpoint.name in self.seen.namespaces):
+            yield DeleteEndpoint(("endpoints", endpoint.name), had[-1], ours)
 
     def without_bridge(self, network: Network) -> t.Iterator[Change]:
         state: BridgeState = bridge_state(self.before, network)

@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import typing as t
+from dataclasses import replace
 
 from ._backends import BACKENDS, NFTABLES, Tables, bridge_words, check_names, rendered, wanted_tables
 from ._changes import Change
@@ -17,6 +18,7 @@ from ._errors import StateError
 from ._flows import redirected, shut_out
 from ._foreign import firewalld_files, is_written_by_us
 from ._ipt_table import has_our_rules, same_translation
+from ._model import Subnet
 from ._proxy_units import proxies_of
 from ._reservations import reserved_of
 from ._state import Observed
@@ -26,12 +28,25 @@ __all__ = ("RulesPlanner",)
 
 
 class RulesPlanner:
-    """Compares what a topology asks of the host as a whole with what is there."""
+    """Compares what a topology asks of the host as a whole with what is there.
 
-    def __init__(self, before: Topology, after: Topology, observed: Observed) -> None:
+    ``going`` are the (kind, name) of the networks and endpoints whose links a plan deletes, ``given`` the topologies of
+    which the host may hold something.
+    """
+
+    def __init__(
+        self,
+        before: Topology,
+        after: Topology,
+        observed: Observed,
+        going: t.Collection[tuple[str, str]],
+        given: t.Sequence[Topology],
+    ) -> None:
         self.before = before
         self.after = after
         self.seen = observed
+        self.given = given
+        self._until_then = _closing(before, after, going)
 
     def rules(self, backend: str, had_backend: str) -> t.Iterator[Change]:
         """The wanted backend's rules first, then what another still holds: in between both say the same."""
@@ -39,8 +54,8 @@ class RulesPlanner:
         self._check_bridges()
         holders = {backend, *self.seen.tables}
         for name in sorted(holders, key=lambda name: (name != backend, name)):
-            there = self.seen.tables.get(name) or rendered(name, Topology())
-            wanted, accepted = wanted_tables(name, backend, self.after, there)
+            there = self._there(name)
+            wanted, accepted = wanted_tables(name, backend, self._until_then, there)
             if self._had_nothing(name, backend, had_backend, there) and not check_names(name, there, wanted):
                 continue
             if all(BACKENDS[name].same(there[version], wanted[version]) for version in there):
@@ -52,14 +67,40 @@ class RulesPlanner:
                 text for version in there for text in BACKENDS[name].drift(there[version], known[version])
             ]
             replaces = had_backend if name == backend and had_backend not in ("", backend) else ""
-            yield ChangeRules(subject, name, there, wanted, tuple(drifted), replaces)
+            yield ChangeRules(
+                subject, name, self._spelled(name, there, (wanted, known)), wanted, tuple(drifted), replaces
+            )
         yield from self._stale(subject, had_backend)
+
+    def _there(self, name: str) -> t.Mapping[int, Tables]:
+        return self.seen.tables.get(name) or rendered(name, Topology())
 
     def _had_nothing(self, name: str, backend: str, had_backend: str, there: t.Mapping[int, Tables]) -> bool:
         """Whether a backend is not known to hold anything of ours, so that what bears our names may be another's."""
         if self.before.empty or name == had_backend:
             return self.before.empty
         return name == backend or (name != NFTABLES and not any(map(has_our_rules, there.values())))
+
+    def _spelled(
+        self, name: str, there: t.Mapping[int, Tables], known: t.Sequence[t.Mapping[int, Tables]]
+    ) -> dict[int, Tables]:
+        """What is there, so that it can be written again should a later step fail."""
+        all_known = [*known, *(rendered(name, topology) for topology in self.given[:-1])]
+        return {
+            version: BACKENDS[name].spelled(tables, [each[version] for each in all_known])
+            for version, tables in there.items()
+        }
+
+    def last_rules(self, backend: str) -> t.Iterator[Change]:
+        """What was guarded until now is gone, and so its rules go."""
+        if self._until_then is self.after:
+            return
+        for name in sorted({backend, *self.seen.tables}, key=lambda name: (name != backend, name)):
+            there = self._there(name)
+            closing, _words = wanted_tables(name, backend, self._until_then, there)
+            wanted, _words = wanted_tables(name, backend, self.after, there)
+            if not all(BACKENDS[name].same(closing[version], wanted[version]) for version in there):
+                yield ChangeRules(("rules", "bridgeport"), name, closing, wanted)
 
     def _check_bridges(self) -> None:
         apart = sorted(name for name, network in self.after.networks.items() if not network.icc)
@@ -80,8 +121,11 @@ class RulesPlanner:
             same_translation(there[version], tables) for version, tables in rendered(had_backend, self.before).items()
         ):
             old = rendered(NFTABLES, self.before)
+        # An interrupted run may have changed the rules and then forgotten no flow.
+        olds = [old, *(rendered(NFTABLES, topology) for topology in self.given[:-1])]
         for stale in (redirected, shut_out):
-            flows = tuple(flow for version in (4, 6) for flow in stale(old[version], new[version]))
+            found = (flow for old in olds for version in (4, 6) for flow in stale(old[version], new[version]))
+            flows = tuple(dict.fromkeys(found))
             if flows:
                 yield ForgetFlows(subject, flows)
 
@@ -112,3 +156,31 @@ class RulesPlanner:
             wanted = reserved_of(self.after)
             if wanted != self.seen.reserved:
                 yield ChangeReservations(("reservations", "bridgeport"), self.seen.reserved, wanted)
+
+
+def _closing(before: Topology, after: Topology, going: t.Collection[tuple[str, str]]) -> Topology:
+    """What the rules carry until the end: what is wanted, and the guard of what goes for as long as it is there.
+
+    Nothing of it is published any more. Without the guard, an endpoint that is about to go would be open to all.
+    """
+    if not going:
+        return after
+    taken = {endpoint.host_interface for endpoint in after.endpoints.values()}
+    subnets = [subnet for network in after.networks.values() for subnet in network.subnets]
+    networks = {
+        # A subnet that another network takes over is guarded by that one.
+        name: replace(network, subnets=tuple(subnet for subnet in network.subnets if not _overlaps(subnet, subnets)))
+        for name, network in before.networks.items()
+        if ("networks", name) in going
+    }
+    networks.update(after.networks)
+    endpoints = {
+        name: endpoint
+        for name, endpoint in before.endpoints.items()
+        if ("endpoints", name) in going and endpoint.host_interface not in taken and endpoint.network in networks
+    }
+    return after.with_(networks=networks, endpoints={**endpoints, **after.endpoints})
+
+
+def _overlaps(subnet: Subnet, others: t.Iterable[Subnet]) -> bool:
+    return any(subnet.version == other.version and subnet.overlaps(other) for other in others)

@@ -8,7 +8,8 @@
 
 Two files. ``topology.json`` is what the host holds. ``pending.json`` is there only while a run is changing the host:
 it is what that run was asked for. Committing is one rename, so nothing can fail between the last change and the
-record of it; and a run that was killed leaves ``pending.json`` behind, which the next run carries to its end.
+record of it; and a run that was killed leaves ``pending.json`` behind, which the next run carries to its end. Should
+that one be killed as well, ``unfinished.json`` still tells what the first had been asked for.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from ._topology import Topology
 __all__ = ("DIRECTORY", "Record")
 
 DIRECTORY = "/var/lib/bridgeport"
+_Read = t.TypeVar("_Read")
 _FORMAT = 1
 _WAIT_SECONDS = 300
 _POLL_SECONDS = 0.05
@@ -39,6 +41,7 @@ class Record:
 
     :ivar topology: what the host holds, as far as the last completed run knows.
     :ivar pending: what an interrupted run was asked for, or None.
+    :ivar unfinished: what runs had been asked for that were interrupted before that one.
     :ivar backend: who carries the rules, by its full name; None while there is no record.
     """
 
@@ -46,9 +49,16 @@ class Record:
         self.directory = directory
         self.path = os.path.join(directory, "topology.json")
         self.pending_path = os.path.join(directory, "pending.json")
+        self.unfinished_path = os.path.join(directory, "unfinished.json")
         self.topology = Topology()
         self.pending: Topology | None = None
+        self.unfinished: tuple[Topology, ...] = ()
         self.backend: str | None = None
+
+    @property
+    def given(self) -> tuple[Topology, ...]:
+        """All that the host may hold something of, the oldest first; the last is where the next run starts."""
+        return (self.topology,) if self.pending is None else (self.topology, *self.unfinished, self.pending)
 
     @contextlib.contextmanager
     def locked(self, create: bool) -> t.Iterator[None]:
@@ -62,7 +72,9 @@ class Record:
                 os.makedirs(self.directory, mode=0o700, exist_ok=True)
                 # Whoever may open the directory may lock it, and so hold up every run.
                 os.chmod(self.directory, 0o700)
-            folder = os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            folder = os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY)
+            # A program of a run that was killed may still be at work: as long as it is, the next run waits.
+            os.set_inheritable(folder, True)
         except FileNotFoundError:
             yield
             return
@@ -96,26 +108,25 @@ class Record:
             time.sleep(_POLL_SECONDS)
 
     def read(self) -> None:
-        """Read both files; a missing one means an empty topology, or no interrupted run.
+        """Read the files; a missing one means an empty topology, or no interrupted run.
 
         :raises RecordError: a file is there and cannot be understood. It is left as it is.
         """
-        found = self._read(self.path)
+        found = self._read(self.path, _topology)
         if found is not None:
             self.topology, self.backend = found
-        pending = self._read(self.pending_path)
+        pending = self._read(self.pending_path, _topology)
         if pending is not None:
             self.pending, self.backend = pending
+            self.unfinished = self._read(self.unfinished_path, _topologies) or ()
 
-    def _read(self, path: str) -> tuple[Topology, str] | None:
+    def _read(self, path: str, convert: t.Callable[[t.Any], _Read]) -> _Read | None:
         try:
             with open(path, encoding="utf-8") as file:
                 data = json.load(file)
             if data["format"] != _FORMAT:
                 raise RecordError("its format is %r and this release reads %d" % (data["format"], _FORMAT))
-            if data["backend"] not in BACKENDS:
-                raise RecordError("%r is no backend" % (data["backend"],))
-            return topology_from_json(data["topology"]), data["backend"]
+            return convert(data)
         except FileNotFoundError:
             return None
         except (OSError, ValueError, KeyError, TypeError, RecursionError, RecordError) as problem:
@@ -131,17 +142,20 @@ class Record:
         :param backend: who is to carry the rules.
         :raises RecordError: the file cannot be written; nothing of it is left.
         """
-        text = json.dumps(
-            {"format": _FORMAT, "backend": backend, "topology": topology_to_json(wanted)}, separators=(",", ":")
-        )
-        fresh = self.pending_path + ".new"
+        if self.pending is not None:
+            begun = (*(topology for topology in self.unfinished if topology != self.pending), self.pending)
+            self._write(self.unfinished_path, {"topologies": [topology_to_json(topology) for topology in begun]})
+        self._write(self.pending_path, {"backend": backend, "topology": topology_to_json(wanted)})
+
+    def _write(self, path: str, data: dict[str, t.Any]) -> None:
+        fresh = path + ".new"
         try:
             with open(fresh, "w", encoding="utf-8") as file:
                 os.chmod(fresh, 0o600)
-                file.write(text + "\n")
+                file.write(json.dumps({"format": _FORMAT, **data}, separators=(",", ":")) + "\n")
                 file.flush()
                 os.fsync(file.fileno())
-            os.rename(fresh, self.pending_path)
+            os.rename(fresh, path)
             self._sync()
         except OSError as problem:
             with contextlib.suppress(OSError):
@@ -156,18 +170,23 @@ class Record:
 
         :param keep: False where nothing is asked for any more: then no file is left.
 
-        :raises RecordError: the rename failed.
+        :raises RecordError: the rename failed, and nothing was put in place.
         """
         try:
+            # Nothing is left of it: the host holds what is pending.
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self.unfinished_path)
             os.rename(self.pending_path, self.path)
-            if not keep:
-                os.unlink(self.path)
-            self._sync()
         except OSError as problem:
             raise RecordError(
                 "Cannot put the record %s in place: the system said: %s."
                 % (self.path, kernel_words(problem.errno or 0))
             ) from None
+        # From here on the run is done. Should the disk forget it, the next run completes what it has done.
+        with contextlib.suppress(OSError):
+            if not keep:
+                os.unlink(self.path)
+            self._sync()
 
     def abort(self) -> None:
         """Forget what :meth:`begin` wrote, because all of it was undone.
@@ -187,3 +206,13 @@ class Record:
             os.fsync(folder)
         finally:
             os.close(folder)
+
+
+def _topology(data: t.Any) -> tuple[Topology, str]:
+    if data["backend"] not in BACKENDS:
+        raise RecordError("%r is no backend" % (data["backend"],))
+    return topology_from_json(data["topology"]), data["backend"]
+
+
+def _topologies(data: t.Any) -> tuple[Topology, ...]:
+    return tuple(topology_from_json(item) for item in data["topologies"])

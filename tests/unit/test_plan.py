@@ -82,8 +82,9 @@ def test_creation_goes_from_rules_to_links_to_files_to_forwarding() -> None:
 
 def test_removal_closes_the_ports_first_and_deletes_links_last() -> None:
     changes = plan(FULL, NOTHING, observed(FULL))
-    assert kinds(changes) == [ChangeRules, *[WriteFile] * 4, DeleteEndpoint, DeleteEndpoint, DeleteBridge, DeleteBridge]
-    assert [change.sentence for change in changes[1:]] == [
+    deletions = [DeleteEndpoint, DeleteEndpoint, DeleteBridge, DeleteBridge]
+    assert kinds(changes) == [ChangeRules, *[WriteFile] * 4, *deletions, ChangeRules]
+    assert [change.sentence for change in changes[1:-1]] == [
         "Remove file /etc/netns/both/hosts.",
         "Remove file /etc/netns/web/hosts.",
         "Remove file /var/lib/bridgeport/hosts/dual0.",
@@ -93,6 +94,29 @@ def test_removal_closes_the_ports_first_and_deletes_links_last() -> None:
         "Delete bridge dual0.",
         "Delete bridge lan0.",
     ]
+
+
+def test_what_goes_is_guarded_until_it_is_gone() -> None:
+    """Its ports are closed by the first step, and its guard goes with the last."""
+    for after in (NOTHING, decided([DUAL], [BOTH]), decided([LAN, DUAL], [BOTH])):
+        changes = plan(FULL, after, observed(FULL))
+        first, last = changes[0], changes[-1]
+        assert isinstance(first, ChangeRules) and isinstance(last, ChangeRules)
+        unpublished = decided([LAN, DUAL], [WEB, BOTH])
+        assert first.after == last.before == tables_of(unpublished)
+        assert last.after == tables_of(after)
+        assert last.sentences == ()
+
+
+def test_a_subnet_that_is_taken_over_is_guarded_by_its_next_network() -> None:
+    after = decided([{**LAN, "name": "lan1"}], [{"name": "app", "network": "lan1"}])
+    first, last = (
+        change
+        for change in plan(decided([LAN], [WEB]), after, observed(decided([LAN], [WEB])))
+        if isinstance(change, ChangeRules)
+    )
+    assert list(first.after[4].elements["guarded"]) == [("10.0.0.0/24",)]
+    assert first.after[LINK] != last.after[LINK] == tables_of(after)[LINK]
 
 
 def test_replacement_creates_before_it_deletes() -> None:
@@ -107,6 +131,7 @@ def test_replacement_creates_before_it_deletes() -> None:
         SetSysctl,
         DeleteEndpoint,
         DeleteBridge,
+        ChangeRules,
     ]
 
 
@@ -203,8 +228,7 @@ def test_half_an_endpoint_is_removed_whole(gone: str) -> None:
     topology = decided([LAN], [WEB])
     seen = observed(topology)
     seen = replace(seen, links={"lan0": seen.links["lan0"]}) if gone == "links" else replace(seen, namespaces={})
-    deletion = plan(topology, decided([LAN]), seen)[-1]
-    assert isinstance(deletion, DeleteEndpoint)
+    (deletion,) = (change for change in plan(topology, decided([LAN]), seen) if isinstance(change, DeleteEndpoint))
     assert deletion.with_link == (gone == "namespaces")
 
 
@@ -213,8 +237,8 @@ def test_namespace_is_removed_but_a_foreign_interface_beside_it_is_left_alone() 
     seen = observed(topology)
     for alias, with_link in (("somebody's", False), (seen.links["bp-web"].alias, True), ("", True)):
         links = {**seen.links, "bp-web": replace(seen.links["bp-web"], alias=alias)}
-        deletion = plan(topology, decided([LAN]), replace(seen, links=links))[-1]
-        assert isinstance(deletion, DeleteEndpoint)
+        changes = plan(topology, decided([LAN]), replace(seen, links=links))
+        (deletion,) = (change for change in changes if isinstance(change, DeleteEndpoint))
         assert deletion.with_link == with_link
 
 

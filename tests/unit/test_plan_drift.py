@@ -267,6 +267,9 @@ def test_moved_address_is_removed_then_added_with_its_routes() -> None:
     changes = plan(HOST, after)
     assert isinstance(changes[0], ChangeRules)
     assert [change.sentence for change in changes[1:]] == [
+        # The kernel would take them away together with the address, and undoing would not know of them.
+        "Remove route to 0.0.0.0/0 via 10.0.1.1 in endpoint both.",
+        "Remove route to ::/0 via fd00:1::1 in endpoint both.",
         "Remove address 10.0.1.2/24 from interface eth0 in endpoint both.",
         "Add address 10.0.1.50/24 to interface eth0 in endpoint both.",
         "Add route to 0.0.0.0/0 via 10.0.1.1 in endpoint both.",
