@@ -16,7 +16,7 @@ export ANSIBLE_COLLECTIONS_PATH := $(CURDIR)/.ansible/collections
 export PATH := $(BIN):$(PATH)
 export LC_ALL := C.UTF-8
 
-.PHONY: help setup test test-fast lint types unit fuzz lab matrix sanity molecule molecule-short molecule-nspawn molecule-down demo demo-down build clean
+.PHONY: help setup test test-fast lint types unit fuzz lab matrix faults sanity molecule molecule-short molecule-nspawn molecule-down demo demo-down build clean
 
 help:
 	@echo "make test       everything: lint, types, unit tests, lab, sanity, scenarios in virtual machines; most of an hour"
@@ -25,6 +25,7 @@ help:
 	@echo "make lint | types | sanity | unit | fuzz | lab | molecule | molecule-nspawn     one part of the tests"
 	@echo "make molecule SCENARIO=reboot SUITE=trixie     one scenario on one Debian release"
 	@echo "make matrix     who reaches what, in full, beside Docker; BACKEND=nftables|iptables-nft|iptables-legacy"
+	@echo "make faults     runs that are killed, refused or not alone, in full; SEED=number repeats the kills at random"
 	@echo "make build      the collection's tarball in dist/"
 	@echo "make clean      remove what was installed and built here"
 
@@ -71,6 +72,10 @@ lab: setup .cache/docker
 
 matrix: setup .cache/docker
 	PYTHONPATH=tests/lab python -m matrix --backend $(BACKEND) --loopback $(LOOPBACK) --docker .cache/docker
+
+# Other kinds of faults get a line of their own below.
+faults: setup
+	PYTHONPATH=tests/lab python -m faults $(addprefix --seed ,$(SEED))
 
 # Unpacked, not installed: nothing is started, and no network of this machine is touched.
 .cache/docker: tests/packages-docker.txt tests/unpack-packages.sh
