@@ -46,6 +46,7 @@ class RulesPlanner:
         self.after = after
         self.seen = observed
         self.given = given
+        self._others: set[str] = set()
         self._until_then = _closing(before, after, going)
 
     def rules(self, backend: str, had_backend: str) -> t.Iterator[Change]:
@@ -55,8 +56,9 @@ class RulesPlanner:
         holders = {backend, *self.seen.tables}
         for name in sorted(holders, key=lambda name: (name != backend, name)):
             there = self._there(name)
-            wanted, accepted = wanted_tables(name, backend, self._until_then, there)
+            wanted, accepted = wanted_tables(name, backend, self._first(name, backend), there)
             if self._had_nothing(name, backend, had_backend, there) and not check_names(name, there, wanted):
+                self._others.add(name)
                 continue
             if all(BACKENDS[name].same(there[version], wanted[version]) for version in there):
                 continue
@@ -91,13 +93,18 @@ class RulesPlanner:
             for version, tables in there.items()
         }
 
+    def _first(self, name: str, backend: str) -> Topology:
+        """What a backend is brought to first. One that only lets packets pass guards nothing."""
+        return self._until_then if name in (backend, NFTABLES) else self.after
+
     def last_rules(self, backend: str) -> t.Iterator[Change]:
-        """What was guarded until now is gone, and so its rules go."""
+        """What was guarded until now is gone, and so its rules go. To be asked for after :meth:`rules`."""
         if self._until_then is self.after:
             return
-        for name in sorted({backend, *self.seen.tables}, key=lambda name: (name != backend, name)):
+        holders = {backend, *self.seen.tables} - self._others
+        for name in sorted(holders, key=lambda name: (name != backend, name)):
             there = self._there(name)
-            closing, _words = wanted_tables(name, backend, self._until_then, there)
+            closing, _words = wanted_tables(name, backend, self._first(name, backend), there)
             wanted, _words = wanted_tables(name, backend, self.after, there)
             if not all(BACKENDS[name].same(closing[version], wanted[version]) for version in there):
                 yield ChangeRules(("rules", "bridgeport"), name, closing, wanted)

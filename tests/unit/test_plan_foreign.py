@@ -30,7 +30,9 @@ def test_chain_of_others_is_left_alone_by_every_run() -> None:
     seen = beside("BRIDGEPORT", ("-j", "ACCEPT"))
     assert [change for change in plan(NOTHING, FULL, seen) if isinstance(change, ChangeRules)] == []
     assert plan(FULL, FULL, seen) == []
-    assert [change.sentence for change in plan(FULL, NOTHING, seen) if isinstance(change, ChangeRules)] == [""]
+    for found in (seen, beside("BRIDGEPORT", ("-j", "ACCEPT"), closed="its policy is DROP")):
+        rules = [change for change in plan(FULL, NOTHING, found) if isinstance(change, ChangeRules)]
+        assert [(change.backend, change.sentence) for change in rules] == [("nftables", "")] * 2
 
 
 def test_chain_of_others_where_one_of_ours_is_wanted_is_refused_by_every_run() -> None:

@@ -33,16 +33,6 @@ for v in ip ip6; do for table in $(cat /proc/net/${v}_tables_names); do
   ${v}tables-legacy -t "$table" -F; ${v}tables-legacy -t "$table" -X
 done; done
 """
-# More steps than any of these plans has; and the calls of a run that leads to a state.
-MOST = 250
-CALLS = {NOTHING: 40, BEFORE: 130, AFTER: 130}
-Task = tuple[str, dict[str, Any]]
-# As after a loss of power: the kernel has forgotten everything, and the disk nothing.
-FORGET = (
-    "for n in $(ls /run/netns); do ip netns del $n; done; for n in $(ls /sys/class/net); do "
-    "case $n in br-*|docker0|bp-*) ip link del $n 2>/dev/null;; esac; done; nft flush ruleset; "
-    "for p in iptables-legacy ip6tables-legacy; do for t in nat mangle filter; do $p -t $t -F; $p -t $t -X; done; done; true"
-)
 
 
 class Killer:
