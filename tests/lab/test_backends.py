@@ -14,34 +14,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from hostlab import Host, Lab, echo_command
+from hostlab import Host, Lab, echo_command, watch_command
 from support import BACKENDS, Interpreter, Modules, choose_backend
 
 NETWORK: dict[str, Any] = {"name": "docker0", "subnets": ["172.17.0.0/16", "fd00:17::/64"]}
 # Each move from one backend to another, once.
 MOVES = ["iptables-nft", "iptables-legacy", "nftables", "iptables-legacy", "iptables-nft", "nftables"]
-
-# Connects to the published port and to the endpoint itself, over and over; each line is a moment that must not be.
-PROBE = """
-import socket, sys
-def connects(address, port, timeout):
-    try:
-        with socket.create_connection((address, port), timeout) as connection:
-            connection.sendall(b"x\\n")
-            return bool(connection.recv(100))
-    except OSError:
-        return False
-count = 0
-print("ready", flush=True)
-while True:
-    if not connects("192.168.52.203", 80, 2.0):
-        print("closed", flush=True)
-    if connects("192.168.52.203", 81, 0.2) or connects("172.17.0.2", 5000, 0.05):
-        print("open", flush=True)
-    count += 1
-    if count % 10 == 0:
-        print("tenth", flush=True)
-"""
 
 
 def traces(host: Host) -> dict[str, bool]:
@@ -63,7 +41,8 @@ def test_moving_closes_nothing_and_opens_nothing(lab: Lab, host: Host, client: H
     client.run(["ip", "route", "add", "172.17.0.0/16", "via", "192.168.52.203"])
     had = "nftables"
     for backend in MOVES:
-        probe = client.start(["python3", "-I", "-S", "-c", PROBE], ready="tenth")
+        doors = "192.168.52.203:80", "192.168.52.203:81", "172.17.0.2:5000"
+        watch = client.start(watch_command(*doors), ready="tenth")
         options = {**choose_backend(host, backend), "name": "docker0"}
         predicted = modules.ok("bridge_network", check=True, **options)
         assert traces(host) == {name: name == had for name in BACKENDS}
@@ -71,8 +50,8 @@ def test_moving_closes_nothing_and_opens_nothing(lab: Lab, host: Host, client: H
         assert moved["actions"] == [f"Move the firewall rules from {had} to {backend}."] == predicted["actions"]
         assert moved["diff"] == predicted["diff"]
         assert moved["diff"]["after"] == {"rules": {"bridgeport": {"backend": backend}}}
-        probe.stop()
-        seen = set(probe.output().split())
+        watch.stop()
+        seen = set(watch.output().split())
         assert seen == {"ready", "tenth"}, f"{had} to {backend}: {seen}"
         assert traces(host) == {name: name == backend for name in BACKENDS}
         # What is recorded is kept, whatever would be chosen on a new host.

@@ -16,7 +16,7 @@ from __future__ import annotations
 from hostlab.errors import LabError
 from hostlab.host import Host
 from hostlab.lab import Lab
-from hostlab.probes import Probe, echo_command
+from hostlab.probes import Probe, echo_command, watch_command
 from hostlab.process import Process
 
-__all__ = ["Host", "Lab", "LabError", "Probe", "Process", "echo_command"]
+__all__ = ["Host", "Lab", "LabError", "Probe", "Process", "echo_command", "watch_command"]

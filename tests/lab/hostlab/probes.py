@@ -14,6 +14,7 @@ from typing import Any
 
 PROBE_SCRIPT = Path(__file__).resolve().parent / "probe.py"
 ECHO_SCRIPT = Path(__file__).resolve().parent / "echo.py"
+WATCH_SCRIPT = Path(__file__).resolve().parent / "watch.py"
 
 
 @dataclass(frozen=True)
@@ -55,3 +56,8 @@ def echo_command(
     forms = [("--tcp", tcp), ("--udp", udp), ("--sctp", sctp)]
     options = [word for option, words in forms for form in words for word in (option, form)]
     return [python, "-I", "-S", str(ECHO_SCRIPT), name, *options]
+
+
+def watch_command(open_door: str, *shut_doors: str) -> list[str]:
+    """Return the command that watches doors, ADDRESS:PORT, while something is done to them (see watch.py)."""
+    return [sys.executable, "-I", "-S", str(WATCH_SCRIPT), "--open", open_door, "--shut", *shut_doors]
