@@ -31,7 +31,8 @@ def playbook(scenario: Path, step: str) -> Path:
 
 
 def test_the_scenarios_that_are_promised_exist() -> None:
-    assert {"default", "existing", "reboot"} <= {scenario.name for scenario in SCENARIOS}
+    promised = {"default", "existing", "iptables", "reboot"}
+    assert promised <= {scenario.name for scenario in SCENARIOS}
     readme = (ROOT / "molecule" / "README.md").read_text(encoding="utf-8")
     assert [scenario.name for scenario in SCENARIOS if f"| `{scenario.name}` |" not in readme] == []
 
@@ -66,6 +67,15 @@ def test_no_playbook_is_forgotten(scenario: Path) -> None:
     texts = {path.name: path.read_text(encoding="utf-8") for path in scenario.rglob("*") if path.is_file()}
     for name in set(texts) - used - {"molecule.yml"}:
         assert any(name in text for other, text in texts.items() if other != name), name
+
+
+def test_nothing_shared_is_forgotten() -> None:
+    """What scenarios share is named by one of them, by another shared file or by what all have in common."""
+    files = [BASE, *(path for path in (ROOT / "molecule").rglob("*.yml"))]
+    texts = {path: path.read_text(encoding="utf-8") for path in files}
+    for path in (ROOT / "molecule" / "shared").rglob("*.yml"):
+        name = path.relative_to(ROOT / "molecule" / "shared")
+        assert any(str(name) in text for other, text in texts.items() if other != path), name
 
 
 def test_the_verifications_can_fail() -> None:
