@@ -31,7 +31,7 @@ def playbook(scenario: Path, step: str) -> Path:
 
 
 def test_the_scenarios_that_are_promised_exist() -> None:
-    promised = {"default", "existing", "iptables", "reboot"}
+    promised = {"coexistence", "default", "existing", "iptables", "reboot"}
     assert promised <= {scenario.name for scenario in SCENARIOS}
     readme = (ROOT / "molecule" / "README.md").read_text(encoding="utf-8")
     assert [scenario.name for scenario in SCENARIOS if f"| `{scenario.name}` |" not in readme] == []
@@ -76,6 +76,16 @@ def test_nothing_shared_is_forgotten() -> None:
     for path in (ROOT / "molecule" / "shared").rglob("*.yml"):
         name = path.relative_to(ROOT / "molecule" / "shared")
         assert any(str(name) in text for other, text in texts.items() if other != path), name
+
+
+def test_every_neighbour_has_its_turn() -> None:
+    """It comes by a side effect; then the roles run twice beside it, and both are verified."""
+    scenario = ROOT / "molecule" / "coexistence"
+    neighbours = load(scenario / "vars" / "neighbours.yml")["neighbours"]
+    assert [neighbour["name"] for neighbour in neighbours] == ["docker", "ufw", "firewalld"]
+    sequence = load(scenario / "molecule.yml")["scenario"]["test_sequence"]
+    turn = ["side_effect", "converge", "idempotence", "verify"]
+    assert sequence == ["destroy", "create", "prepare", *turn * len(neighbours), "destroy"]
 
 
 def test_the_verifications_can_fail() -> None:

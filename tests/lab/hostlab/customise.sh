@@ -29,8 +29,9 @@ systemctl --quiet --root="$root" enable systemd-networkd.service
 systemctl --quiet --root="$root" disable systemd-networkd-wait-online.service
 
 # Nothing of a distribution's own start-up belongs into a test of ours.
-for unit in firewalld nftables nginx postgresql redis-server ufw; do
-    systemctl --quiet --root="$root" disable "$unit.service"
+for unit in containerd.service docker.service docker.socket firewalld.service nftables.service nginx.service \
+    postgresql.service redis-server.service ufw.service; do
+    systemctl --quiet --root="$root" disable "$unit"
 done
 
 # What a machine that lives for minutes has no use for, and emulated machines take seconds to start.

@@ -27,6 +27,7 @@ PACKAGES = (
     "ca-certificates",
     "curl",
     "dbus",
+    "docker.io",
     "firewalld",
     "iproute2",
     "iptables",
@@ -52,6 +53,8 @@ PACKAGES = (
     "udev",
     "ufw",
 )
+# What was split off from one of those later.
+PACKAGES_OF = {"trixie": ("docker-cli",)}
 LEFT_OUT = ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*")
 CUSTOMISE = Path(__file__).with_name("customise.sh")
 DISK_SIZE = "4G"
@@ -110,7 +113,7 @@ def _locked(directory: Path, name: str) -> Iterator[None]:
 
 def _image(directory: Path, suite: str) -> Path:
     public = key(directory).with_suffix(".pub")
-    recipe = (suite, PACKAGES, LEFT_OUT, CUSTOMISE.read_text(encoding="utf-8"), public.read_text(encoding="ascii"))
+    recipe = (suite, _packages(suite), LEFT_OUT, CUSTOMISE.read_text("utf-8"), public.read_text("ascii"))
     root = directory / f"{suite}-{hashlib.sha256(repr(recipe).encode()).hexdigest()[:12]}"
     if not root.exists():
         for old in directory.glob(f"{suite}-*"):
@@ -119,13 +122,17 @@ def _image(directory: Path, suite: str) -> Path:
     return root
 
 
+def _packages(suite: str) -> tuple[str, ...]:
+    return (*PACKAGES, *PACKAGES_OF.get(suite, ()))
+
+
 def _build(suite: str, root: Path, public: Path) -> None:
     fresh = root.with_name(root.name + ".new")
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir()
     # 755: services of the machine run as users of their own, who must get past the root directory.
     fresh.chmod(0o755)
-    command = ["mmdebstrap", "--variant=minbase", f"--include={','.join(PACKAGES)}", "--skip=check/empty"]
+    command = ["mmdebstrap", "--variant=minbase", f"--include={','.join(_packages(suite))}", "--skip=check/empty"]
     command += [f"--dpkgopt=path-exclude={pattern}" for pattern in LEFT_OUT]
     command += ["--dpkgopt=force-unsafe-io"]
     command += [f'--customize-hook=sh {shlex.quote(str(CUSTOMISE))} "$1" {shlex.quote(str(public))}']
