@@ -7,6 +7,7 @@
 PYTHON ?= python3
 BACKEND ?= nftables
 LOOPBACK ?= nat proxy
+ARGS ?=
 VENV := $(CURDIR)/.venv
 BIN := $(VENV)/bin
 COLLECTION := .ansible/collections/ansible_collections/bridgeport/net
@@ -16,7 +17,7 @@ export ANSIBLE_COLLECTIONS_PATH := $(CURDIR)/.ansible/collections
 export PATH := $(BIN):$(PATH)
 export LC_ALL := C.UTF-8
 
-.PHONY: help setup test test-fast lint types unit fuzz lab matrix faults sanity molecule molecule-short molecule-nspawn molecule-down demo demo-down build clean
+.PHONY: help setup test test-fast lint types unit fuzz lab matrix faults bench sanity molecule molecule-short molecule-nspawn molecule-down demo demo-down build clean
 
 help:
 	@echo "make test       everything: lint, types, unit tests, lab, sanity, scenarios in virtual machines; most of an hour"
@@ -26,6 +27,7 @@ help:
 	@echo "make molecule SCENARIO=reboot SUITE=trixie     one scenario on one Debian release"
 	@echo "make matrix     who reaches what, in full, beside Docker; BACKEND=nftables|iptables-nft|iptables-legacy"
 	@echo "make faults     runs that are killed, refused or not alone, in full; SEED=number repeats the kills at random"
+	@echo "make bench      speed and memory beside Docker and others, in 20 minutes; ARGS=\"--only publish --rounds 5\""
 	@echo "make build      the collection's tarball in dist/"
 	@echo "make clean      remove what was installed and built here"
 
@@ -55,8 +57,8 @@ lint: setup
 	antsibull-changelog lint
 
 types: setup
-	MYPYPATH=$(ANSIBLE_COLLECTIONS_PATH):tests/lab mypy
-	MYPYPATH=$(ANSIBLE_COLLECTIONS_PATH):tests/lab:tests/unit:tests/fuzz mypy tests/lab/*.py tests/demo/demo.py
+	MYPYPATH=$(ANSIBLE_COLLECTIONS_PATH):tests/lab:tests mypy
+	MYPYPATH=$(ANSIBLE_COLLECTIONS_PATH):tests/lab:tests/unit:tests/fuzz:tests mypy tests/lab/*.py tests/demo/demo.py
 	MYPYPATH=$(ANSIBLE_COLLECTIONS_PATH):tests/unit mypy tests/unit/*.py
 	MYPYPATH=$(ANSIBLE_COLLECTIONS_PATH):tests/unit:tests/fuzz mypy tests/fuzz/*.py
 
@@ -67,20 +69,23 @@ unit: setup
 fuzz: setup
 	PYTHONPATH=$(ANSIBLE_COLLECTIONS_PATH) python -m pytest -q tests/fuzz
 
-lab: setup .cache/docker
+lab: setup .cache/docker .cache/peers
 	python -m pytest -q --numprocesses 2 --dist loadgroup tests/lab
 
 matrix: setup .cache/docker
 	PYTHONPATH=tests/lab python -m matrix --backend $(BACKEND) --loopback $(LOOPBACK) --docker .cache/docker
 
-# Other kinds of faults get a line of their own below.
 faults: setup
 	PYTHONPATH=tests/lab python -m faults $(addprefix --seed ,$(SEED))
+	PYTHONPATH=$(ANSIBLE_COLLECTIONS_PATH) python -m pytest -q tests/fuzz
+
+bench: setup .cache/docker .cache/peers
+	PYTHONPATH=tests:tests/lab python -m bench $(ARGS)
 
 # Unpacked, not installed: nothing is started, and no network of this machine is touched.
-.cache/docker: tests/packages-docker.txt tests/unpack-packages.sh
+.cache/docker .cache/peers: .cache/%: tests/packages-%.txt tests/unpack-packages.sh
 	rm -rf $@ $@.new
-	sh tests/unpack-packages.sh tests/packages-docker.txt $@.new
+	sh tests/unpack-packages.sh $< $@.new
 	mv $@.new $@
 
 sanity: setup

@@ -12,17 +12,22 @@ from __future__ import annotations
 import importlib
 import json
 import sys
+from collections.abc import Callable
+from typing import Any
 
 from ansible.module_utils import basic
 
 
-def main() -> None:
-    """Hand the arguments over where AnsibleModule looks for them, and run the module."""
-    arguments = json.dumps({"ANSIBLE_MODULE_ARGS": json.load(sys.stdin)}).encode()
+def load(name: str, arguments: dict[str, Any]) -> Callable[[], None]:
+    """Hand the arguments over where AnsibleModule looks for them; returns the function that is the module."""
     # The name of the serialization that ansible-core 2.19 and newer ask for; older ones do not look.
-    vars(basic).update(_ANSIBLE_ARGS=arguments, _ANSIBLE_PROFILE="legacy")
-    importlib.import_module("ansible_collections.bridgeport.net.plugins.modules." + sys.argv[1]).main()
+    handed = json.dumps({"ANSIBLE_MODULE_ARGS": arguments}).encode()
+    vars(basic).update(_ANSIBLE_ARGS=handed, _ANSIBLE_PROFILE="legacy")
+    module: Callable[[], None] = importlib.import_module(
+        "ansible_collections.bridgeport.net.plugins.modules." + name
+    ).main
+    return module
 
 
 if __name__ == "__main__":
-    main()
+    load(sys.argv[1], json.load(sys.stdin))()

@@ -163,9 +163,11 @@ def choose_backend(host: Host, backend: str) -> dict[str, Any]:
     return {"backend": name}
 
 
-def playbook(lab: Lab, *arguments: str, hosts: dict[str, list[str]] | None = None) -> subprocess.CompletedProcess[str]:
+def playbook(
+    lab: Lab, *arguments: str, hosts: dict[str, list[str]] | None = None, timeout: float = 300.0, **environment: str
+) -> subprocess.CompletedProcess[str]:
     """Run ansible-playbook against the lab's hosts, with this checkout as the collection."""
-    return _ansible("ansible-playbook", lab, arguments, hosts)
+    return _ansible("ansible-playbook", lab, arguments, hosts, timeout, **environment)
 
 
 def module(lab: Lab, name: str, check: bool = False, **options: Any) -> dict[str, Any]:
@@ -178,7 +180,12 @@ def module(lab: Lab, name: str, check: bool = False, **options: Any) -> dict[str
 
 
 def _ansible(
-    program: str, lab: Lab, arguments: Sequence[str], hosts: dict[str, list[str]] | None, **environment: str
+    program: str,
+    lab: Lab,
+    arguments: Sequence[str],
+    hosts: dict[str, list[str]] | None,
+    timeout: float = 300.0,
+    **environment: str,
 ) -> subprocess.CompletedProcess[str]:
     inventory = lab.directory / "inventory.yml"
     lab.write_inventory(
@@ -189,7 +196,7 @@ def _ansible(
         env={**ansible_environment(COLLECTIONS), **environment},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=timeout,
         check=False,
     )
 

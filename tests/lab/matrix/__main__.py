@@ -16,7 +16,7 @@ from hostlab import Lab
 from matrix import ours
 from matrix.asking import Ground, ask, give_routes, serve
 from matrix.conditions import FOREIGN, PLAIN
-from matrix.docker import Docker
+from matrix.docker import IPV6, Docker
 from matrix.rows import kernel_has_sctp, questions
 from matrix.tables import LETTERS, Dockers, Ours, matrix_a, matrix_b, wrong
 from matrix.topology import NETWORKS, PLACES
@@ -84,7 +84,7 @@ def measure_docker(scratch: Path, unpacked: Path, proxy: bool) -> list[Dockers]:
 
 def ask_docker(docker: Docker, ground: Ground) -> list[Dockers]:
     """Docker's answers, one set for each policy."""
-    kind = f"{docker.start()}, userland proxy {'on' if docker.proxy else 'off'}"
+    kind = f"{docker.start(IPV6)}, userland proxy {'on' if docker.proxy else 'off'}"
     say(f"Docker {kind}")
     docker.make()
     serve(ground, [place.name for place in docker.places])
