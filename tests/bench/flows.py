@@ -15,10 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.measure import Book, Key, ports, say
-from bench.peers.base import Ground, Peer, Work
-from bench.peers.docker import Docker
-from bench.peers.floor import Floor
-from bench.peers.ours import OurPublishes
+from bench.peers.base import Ground
+from bench.peers.carriers import Carrier, DockerRules, Ours, Proxied, Routed
 from hostlab import Host
 from support import BACKENDS
 
@@ -42,49 +40,15 @@ class Target:
     port: int
 
 
-class Proxied(Floor):
-    """docker-proxy alone, without any rules: what carries a connection where Docker does not translate it."""
-
-    def prepare(self) -> None:
-        """Join the endpoint and start the proxies."""
-        super().prepare()
-        self.join(["web"])
-        program = self.ground.docker / "usr/sbin/docker-proxy"
-        for protocol in ("tcp", "udp"):
-            here = f"-host-ip 0.0.0.0 -host-port {ports(1)[0]}"
-            there = f"-container-ip 172.17.0.2 -container-port {ports(1)[0]}"
-            # It tells its parent by descriptor 3 that it listens.
-            command = f"exec {program} -proto {protocol} {here} {there} 3>&1"
-            self.host.start(["sh", "-c", command], ready="0\n")
-
-
-class DockerBoth(Docker):
-    """The last port over udp as well, which is after all the others."""
-
-    def publish_options(self, work: Work) -> list[str]:
-        """The range, and one more."""
-        last = [f"--publish {port}:{port}/udp" for port in work.ports[-1:]]
-        return [*super().publish_options(work), *last]
-
-
-class Routed(Floor):
-    """A host that does nothing but forward."""
-
-    def prepare(self) -> None:
-        """Join the endpoint."""
-        super().prepare()
-        self.join(["web"])
-
-
 def measure(ground: Ground, book: Book) -> None:
     """Measure the part."""
     client = ground.lab.add_host("client", [CLIENT_ADDRESS])
     program = compiled(ground.scratch)
     targets = []
-    for peer, count in subjects(ground):
-        with book.failing(f"{PART}: {peer.name}, {count} ports"):
-            say(f"{PART}: {peer.name}, {count} ports are being published")
-            targets.append(ready(peer, count, client, program))
+    for carrier, count in subjects(ground):
+        with book.failing(f"{PART}: {carrier.name}, {count} ports"):
+            say(f"{PART}: {carrier.name}, {count} ports are being published")
+            targets.append(ready(carrier, count, program))
     for number in range(ground.settings.flow_rounds):
         say(f"{PART}: round {number + 1} of {ground.settings.flow_rounds}")
         first = FIRST_SOURCE_PORT + number * (ground.settings.flows + 50) % SOURCE_PORTS
@@ -96,36 +60,24 @@ def measure(ground: Ground, book: Book) -> None:
                 targets.append(target)
 
 
-def subjects(ground: Ground) -> Iterator[tuple[Peer, int]]:
+def subjects(ground: Ground) -> Iterator[tuple[Carrier, int]]:
     """Who is measured, with how many ports."""
-    counts = ground.settings.flow_ports
     yield Routed(ground, ROUTING), 1
     yield Proxied(ground, PROXY), 1
-    for count in counts:
+    for count in ground.settings.flow_ports:
         for backend in BACKENDS:
-            yield OurPublishes(ground, f"ours, {backend}", backend), count
+            yield Ours(ground, f"ours, {backend}", backend), count
         if count <= DOCKER_PORTS:
-            yield DockerBoth(ground, DOCKER, False), count
+            yield DockerRules(ground, DOCKER, False), count
 
 
-def ready(peer: Peer, count: int, client: Host, program: Path) -> Target:
+def ready(carrier: Carrier, count: int, program: Path) -> Target:
     """Publish and serve."""
-    peer.prepare()
     published = ports(count)
-    if isinstance(peer, OurPublishes):
-        # The same numbers for both protocols, so that each look-up is among twice as many.
-        both = [f"{port}:{port}/{protocol}" for port in published for protocol in ("tcp", "udp")]
-        peer.module("port_publish", endpoint="web", ports=both)
-    elif not isinstance(peer, Floor):
-        peer.add(Work(["web"], published))
-    if isinstance(peer, Docker):
-        peer.docker.name_namespace("web")
-    peer.host.start([str(program), "serve", str(published[-1])], netns="web", ready="ready")
-    address = peer.host.addresses[0].partition("/")[0]
-    if isinstance(peer, Routed):
-        client.run(["ip", "route", "add", "172.17.0.0/16", "via", address])
-        address = "172.17.0.2"
-    return Target(peer.name, count, address, published[-1])
+    carrier.prepare()
+    carrier.open(published)
+    carrier.host.start([str(program), "serve", str(published[-1])], netns="web", ready="ready")
+    return Target(carrier.name, count, carrier.address, published[-1])
 
 
 def one_round(ground: Ground, book: Book, client: Host, program: Path, target: Target, first: int) -> None:

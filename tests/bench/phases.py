@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Where the time of a module goes, from a run under cProfile: what the engine calls, and whose own time it is."""
+"""Where the time of a module goes, from a run under cProfile: its phases, and whose own time it is."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from bench.measure import Book, Key
 from bench.peers.base import Work
 from bench.peers.ours import Ours
 
-ENGINE = "/module_utils/_engine.py"
+# The files that only lead through: what these call is a phase.
+WAY = re.compile(r"/plugins/(modules/[a-z_]+|module_utils/(_engine|_ansible))\.py$")
 SHOWN = 4
 LONG_LIST = 40
 
@@ -35,19 +36,16 @@ def profile_all(book: Book, part: str, peer: Ours, work: Work) -> None:
 
 
 def sentence(path: Path) -> str:
-    """The largest shares of the time, as the engine's phases and as functions' own time."""
+    """The largest shares of the time, as phases and as functions' own time."""
     stats: dict[Any, Any] = vars(pstats.Stats(str(path)))["stats"]
     total = sum(own for _calls, _all_calls, own, _time, _callers in stats.values())
     phases: dict[str, float] = {}
     functions: dict[str, float] = {}
     for (file, _line, name), (_calls, _all_calls, own, _time, callers) in stats.items():
         functions[name_of(file, name)] = functions.get(name_of(file, name), 0.0) + own
-        if not file.endswith(ENGINE):
-            seconds = sum(
-                caller[3] for (caller_file, _l, _n), caller in callers.items() if caller_file.endswith(ENGINE)
-            )
+        if not WAY.search(file):
+            seconds = sum(caller[3] for (calling, _l, _n), caller in callers.items() if WAY.search(calling))
             phases[name_of(file, name)] = phases.get(name_of(file, name), 0.0) + seconds
-    phases["outside the engine"] = total - sum(phases.values())
     return f"phases: {shares(phases, total)}; own time: {shares(functions, total)}"
 
 
@@ -58,16 +56,9 @@ def shares(seconds: dict[str, float], total: float) -> str:
 
 
 def name_of(file: str, name: str) -> str:
-    """A function as it is shown: with its file's name, if it has one."""
-    plain = (
-        re.sub(r" at 0x[0-9a-f]+", "", name)
-        .replace("<built-in method ", "")
-        .replace("<method ", "")
-        .rstrip(">")
-        .partition("' of '")
-    )
-    short = f"{plain[2].split(chr(39))[0]}.{plain[0].lstrip(chr(39))}" if plain[1] else plain[0]
-    return short if file in ("~", "") or file.startswith("<") else f"{Path(file).stem}.{short}"
+    """A function as it is shown: with its file's name, if it has one, and without what cProfile puts around others."""
+    short = re.sub(r"[<>']|built-in method |method | objects?\b| at 0x[0-9a-f]+", "", name)
+    return short if file == "~" or file.startswith("<") else f"{Path(file).stem}.{short}"
 
 
 def listing(path: Path) -> str:
