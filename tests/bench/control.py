@@ -6,11 +6,13 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Callable, Sequence
 from functools import partial
 
 from bench.measure import Book, Key, Settings, say
-from bench.peers.base import Peer, Times, Work
+from bench.peers.base import Peer, Work
+from hostlab import LabError
 
 ADD, AGAIN, REMOVE = "add", "no change", "remove"
 Between = Callable[[Peer, int], None]
@@ -65,15 +67,20 @@ class Control:
 
     def _cycle(self, peer: Peer, count: int) -> None:
         work = self.work_of(count)
-        self._note(peer, ADD, count, peer.add(work))
-        self._note(peer, AGAIN, count, peer.again(work))
-        if self.between:
-            self.between(peer, count)
-        self._note(peer, REMOVE, count, peer.remove(work))
-
-    def _note(self, peer: Peer, what: str, count: int, times: Times) -> None:
-        for which, seconds in times.items():
-            self.book.add(Key(self.part, peer.name + which, what, count), seconds)
+        for what, operate in ((ADD, peer.add), (AGAIN, peer.again), (REMOVE, peer.remove)):
+            if what == REMOVE and self.between:
+                self.between(peer, count)
+            try:
+                times = operate(work)
+            except (LabError, subprocess.TimeoutExpired) as error:
+                if not isinstance(error.__cause__ or error, subprocess.TimeoutExpired):
+                    raise
+                self.book.cut_off(Key(self.part, peer.name, what, count), self.settings.kill_after)
+                # Nobody knows what it has set up by now.
+                self._lost.add(peer.name)
+                return
+            for which, seconds in times.items():
+                self.book.add(Key(self.part, peer.name + which, what, count), seconds)
 
     def _once_more(self, peer: Peer, count: int) -> bool:
         """Whether there is to be one more round of a subject; never when the count was extrapolated."""

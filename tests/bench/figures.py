@@ -46,15 +46,15 @@ def against_docker(book: Book) -> Iterator[Figure]:
     for backend in BACKENDS:
         name = f"ours, {backend}"
         ours = book.median(publish.PART, name, ADD, 1000)
-        docker = book.median(publish.PART, publish.DOCKER_ON, ADD, 1000)
-        factor = docker / ours if ours and docker else None
+        docker = book.measurements.get(Key(publish.PART, publish.DOCKER_ON, ADD, 1000))
+        factor = docker.median / ours if ours and docker else None
         task = book.median(publish.PART, f"{name}, as an Ansible task", ADD, 1000)
-        whole = f"; as a whole Ansible task {docker / task:.0f}x" if task and docker else ""
+        whole = f"; as a whole Ansible task {docker.median / task:.0f}x" if task and docker else ""
         yield Figure(
             f"1,000 ports of one endpoint, in the module, {backend}",
             "100x faster than `docker run`",
-            f"{factor:.0f}x ({seconds(ours)}{whole})" if factor else "-",
-            seconds(docker),
+            f"{docker.mark}{factor:.0f}x ({seconds(ours)}{whole})" if docker and factor else "-",
+            f"{docker.mark}{seconds(docker.median)}" if docker else "-",
             verdict(factor and factor >= 100),
             where(book, Key(publish.PART, name, ADD, 10000)),
         )
@@ -71,7 +71,7 @@ def ten_thousand(book: Book) -> Iterator[Figure]:
                 f"10,000 ports, {words}, in the module, {backend}",
                 f"under {reach:g} s",
                 seconds(took),
-                f"~{seconds(docker.median)}" if docker and what == ADD else "-",
+                f"{docker.mark}{seconds(docker.median)}" if docker and what == ADD else "-",
                 verdict(took and took < reach),
                 where(book, key),
             )

@@ -36,6 +36,13 @@ class Measurement:
     unit: str
     values: list[float] = field(default_factory=list)
     estimated_from: int | None = None
+    # It was stopped after the time that stands here.
+    cut_off: bool = False
+
+    @property
+    def mark(self) -> str:
+        """What stands before the value where it was not measured: ~ or >."""
+        return ">" if self.cut_off else "~" if self.estimated_from is not None else ""
 
     @property
     def median(self) -> float:
@@ -69,6 +76,11 @@ class Book:
     def estimate(self, key: Key, value: float, measured: int) -> None:
         """Write down what would have taken too long, computed from what was measured of fewer."""
         self.measurements[key] = Measurement("s", [value], measured)
+
+    def cut_off(self, key: Key, seconds: float) -> None:
+        """Write down what was stopped because it took too long."""
+        say(f"stopped after {seconds:.0f} s")
+        self.measurements[key] = Measurement("s", [seconds], cut_off=True)
 
     def median(self, part: str, subject: str, what: str, count: int) -> float | None:
         """A median; None where there is nothing measured."""
@@ -118,6 +130,11 @@ class Settings:
     limit: float = 100.0
     # Once an operation's rounds have taken that long together, there is no further one.
     patience: float = 15.0
+
+    @property
+    def kill_after(self) -> float:
+        """An operation that was thought to be within the limit is stopped after these seconds."""
+        return 3 * self.limit
 
 
 FULL = Settings()

@@ -64,7 +64,7 @@ def head(about: dict[str, Any]) -> Iterator[str]:
     """What the numbers are, and where they were taken."""
     yield "# Benchmarks\n"
     yield "; ".join(f"{name} {value}" for name, value in about.items()) + "\n"
-    yield f"Medians of the rounds. In brackets how many times as long as {OURS}, or as much. ~ is extrapolated."
+    yield f"Medians of the rounds. In brackets how many times as long as {OURS}, or as much. ~ is extrapolated, > was stopped."
 
 
 def tables(book: Book) -> Iterator[str]:
@@ -81,10 +81,9 @@ def cell(book: Book, key: Key) -> str:
     found = book.measurements.get(key)
     if found is None:
         return ""
-    mark = "~" if found.estimated_from is not None else ""
     ours = book.median(key.part, OURS, key.what, key.number)
     ratio = f" ({found.median / ours:.3g}x)" if ours and key.subject != OURS else ""
-    return f"{mark}{quantity(found.median, found.unit)}{ratio}"
+    return f"{found.mark}{quantity(found.median, found.unit)}{ratio}"
 
 
 def quantity(value: float, unit: str) -> str:

@@ -22,6 +22,7 @@ from bench.measure import FULL, Book, Key, Settings, ports
 from bench.peers.base import Peer, Times, Work
 from bench.report import tables
 from bench.resident import PROCESSES, PSS
+from hostlab import LabError
 from support import BACKENDS, ROOT
 
 OURS = [f"ours, {backend}" for backend in BACKENDS]
@@ -143,6 +144,20 @@ def test_a_figure_missed(key: Key, worse: float) -> None:
     assert len(missed) == (3 if key.subject.startswith("Docker") else 1), missed
 
 
+class Hanging(Peer):
+    """Is stopped by the host, which took too long with it."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def add(self, work: Work) -> Times:  # noqa: ARG002
+        try:
+            subprocess.run(["sleep", "60"], timeout=0.01, check=True)
+        except subprocess.TimeoutExpired as error:
+            raise LabError("It took too long.") from error
+        return {}
+
+
 class Slow(Peer):
     """Takes a second for each object, on a host that is not needed."""
 
@@ -172,6 +187,17 @@ def test_what_would_take_too_long_is_extrapolated() -> None:
     assert book.median("publish", "slow", ADD, 1000) == 1000.0
     assert book.measurements[Key("publish", "slow", REMOVE, 1000)].estimated_from == 100
     assert "~1e+03 s" in "\n".join(tables(book))
+
+
+def test_what_takes_too_long_is_stopped_and_no_failure() -> None:
+    book, hanging = Book(), Hanging("Docker, proxy on")
+    Control(book, Settings(limit=100.0), "publish", lambda number: Work(["web"], ports(number))).measure(
+        [hanging], [1000]
+    )
+    assert book.failures == []
+    book.add(Key("publish", OURS[0], ADD, 1000), 0.5)
+    assert ">300 s (600x)" in "\n".join(tables(book))
+    assert figures(book)[0].measured.startswith(">600x") and figures(book)[0].verdict == "met"
 
 
 def test_a_subject_that_fails_does_not_stop_the_others() -> None:

@@ -16,8 +16,6 @@ from hostlab import Host, Lab
 
 # Seconds that an operation took: under "" the operation itself, under other names what else was timed of it.
 Times = dict[str, float]
-# The longest that an operation may take before it is killed, in its own limits.
-KILL_AFTER = 3.0
 
 
 @dataclass(frozen=True)
@@ -89,8 +87,7 @@ class Peer:
 
     def timed(self, command: Sequence[str], script: str | None = None) -> Times:
         """Run a command on the host under the clock."""
-        limit = self.ground.settings.limit * KILL_AFTER
-        return {"": clock(lambda: self.host.run(command, input=script, timeout=limit))}
+        return {"": clock(lambda: self.host.run(command, input=script, timeout=self.ground.settings.kill_after))}
 
 
 def clock(action: Callable[[], object]) -> float:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.peers import steps
-from bench.peers.base import KILL_AFTER, Peer, Times, Work
+from bench.peers.base import Peer, Times, Work
 
 SUBNET = "172.17.0.0/16"
 Steps = list[dict[str, Any]]
@@ -42,7 +42,7 @@ class Chained(Peer):
 
     def _run(self, wanted: Steps) -> Times:
         command = [self.host.python, "-I", "-S", steps.__file__]
-        limit = self.ground.settings.limit * KILL_AFTER
+        limit = self.ground.settings.kill_after
         return {"": float(self.host.run(command, input=json.dumps(wanted), timeout=limit).stdout)}
 
 

@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from bench.peers.base import KILL_AFTER, Ground, Peer, Times, Work, clock
+from bench.peers.base import Ground, Peer, Times, Work, clock
 from hostlab.dockerd import WAITING, Dockerd
 
 NETWORK = ["--subnet", "172.17.0.0/16", "--opt", "com.docker.network.bridge.name=docker0", "bench"]
@@ -49,5 +49,5 @@ class Docker(Peer):
         return [f"--publish {first_to_last}:{first_to_last}"] if work.ports else []
 
     def _timed(self, *command: str) -> Times:
-        limit = self.ground.settings.limit * KILL_AFTER
+        limit = self.ground.settings.kill_after
         return {"": clock(lambda: self.docker.run(*command, timeout=limit))}

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from bench.peers.base import KILL_AFTER, Ground, Peer, Times, Work, clock
+from bench.peers.base import Ground, Peer, Times, Work, clock
 from support import COLLECTIONS, choose_backend
 
 TIMED = Path(__file__).resolve().parents[1] / "timed_module.py"
@@ -43,7 +43,7 @@ class Ours(Peer):
         command = ["env", f"PYTHONPATH={COLLECTIONS}", sys.executable, str(TIMED), name, str(times)]
         command += [str(self.profile)] if self.profile else []
         text = json.dumps(options)
-        limit = self.ground.settings.limit * KILL_AFTER
+        limit = self.ground.settings.kill_after
         process = clock(lambda: self.host.run(command, input=text, timeout=limit))
         return {"": json.loads(times.read_text(encoding="utf-8"))["wall"], PROCESS: process}
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from bench.peers.base import KILL_AFTER, Ground, Peer, Times, Work
+from bench.peers.base import Ground, Peer, Times, Work
 from bench.peers.floor import Floor
 from bench.peers.ours import OurEndpoints, OurPublishes, endpoint_options, publish_options
 from support import ROOT, playbook
@@ -30,7 +30,7 @@ def run_task(peer: Peer, task: dict[str, Any]) -> Times:
         peer.ground.lab,
         str(path),
         hosts={"bench": [peer.host.name]},
-        timeout=peer.ground.settings.limit * KILL_AFTER,
+        timeout=peer.ground.settings.kill_after,
         ANSIBLE_CALLBACK_PLUGINS=str(PLUGINS),
         BENCH_DURATIONS=str(durations),
     )
