@@ -33,7 +33,9 @@ def main() -> int:
     parser.add_argument("--only", choices=PARTS, nargs="+", default=PARTS, help="measure these parts")
     parser.add_argument("--quick", action="store_true", help="a few objects and one round, to try the bench itself")
     parser.add_argument("--rounds", type=int, help="how often everything is measured that does not take long")
-    parser.add_argument("--limit", type=float, help="seconds; extrapolate what would take longer, stop it after thrice")
+    parser.add_argument(
+        "--limit", type=float, help="seconds; peers' operations that would take longer are extrapolated"
+    )
     parser.add_argument("--report", type=Path, default=ROOT / "tests/output/bench", help="folder of the report")
     parser.add_argument("--docker", type=Path, default=ROOT / ".cache/docker", help="where Docker was unpacked")
     parser.add_argument("--peers", type=Path, default=ROOT / ".cache/peers", help="where the other peers were")

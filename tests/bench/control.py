@@ -89,24 +89,28 @@ class Control:
             return False
         return sum(sum(each.values) for each in found if each) < self.settings.patience
 
-    def _measured(self, peer: Peer, what: str) -> list[tuple[int, float]]:
-        """The counts above 0 that were measured, and the median seconds, ascending."""
-        return sorted(
+    def _foreseen(self, peer: Peer, what: str, count: int) -> tuple[float, int] | None:
+        """The seconds for a count, on a line through the two largest that were measured, and the largest of these.
+
+        Through the only one it is in proportion; None if there is none.
+        """
+        measured = sorted(
             (key.number, found.median)
             for key, found in self.book.measurements.items()
-            if key[:3] == (self.part, peer.name, what) and key.number and found.estimated_from is None
+            if key[:3] == (self.part, peer.name, what) and found.estimated_from is None
         )
+        if not measured or not measured[-1][0]:
+            return None
+        (fewer, less), (most, seconds) = measured[-2] if len(measured) > 1 else (0, 0.0), measured[-1]
+        return seconds + max(0.0, seconds - less) * (count - most) / (most - fewer), most
 
     def _too_long(self, peer: Peer, count: int) -> bool:
-        last = [self._measured(peer, what)[-1] for what in (ADD, REMOVE) if self._measured(peer, what)]
-        return any(seconds * count / measured > self.settings.limit for measured, seconds in last)
+        foreseen = [self._foreseen(peer, what, count) for what in (ADD, REMOVE)]
+        return not peer.always and any(each and each[0] > self.settings.limit for each in foreseen)
 
     def _extrapolate(self, peer: Peer, count: int) -> None:
-        """In proportion to the largest count that was measured."""
-        if peer.name in self._lost:
-            return
+        """Write down what is foreseen."""
         for what in (ADD, AGAIN, REMOVE):
-            measured = self._measured(peer, what)
-            if measured and measured[-1][0] != count:
-                largest, seconds = measured[-1]
-                self.book.estimate(Key(self.part, peer.name, what, count), seconds * count / largest, largest)
+            foreseen = self._foreseen(peer, what, count)
+            if peer.name not in self._lost and foreseen and foreseen[1] != count:
+                self.book.estimate(Key(self.part, peer.name, what, count), *foreseen)

@@ -133,8 +133,8 @@ class Settings:
 
     @property
     def kill_after(self) -> float:
-        """An operation that was thought to be within the limit is stopped after these seconds."""
-        return 3 * self.limit
+        """An operation that takes longer than was foreseen is stopped after these seconds."""
+        return 60 + 3 * self.limit
 
 
 FULL = Settings()

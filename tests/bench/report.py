@@ -104,7 +104,7 @@ def conclusion(book: Book) -> Iterator[str]:
     yield ""
     for figure in found:
         if figure.verdict == MISSED:
-            yield f"* missed: {figure.what}, {figure.measured}. {figure.reason}"
+            yield f"* missed: {figure.what}, {figure.measured}. {figure.reason}".rstrip()
     yield "\n## Where the time goes\n"
     for key, shares in book.where.items():
         yield f"* {HEADINGS[key.part].lower()}, {key.number:,}, {key.subject}, {WORDS[key.what]}: {shares}"

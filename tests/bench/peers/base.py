@@ -57,6 +57,8 @@ class Peer:
 
     # It publishes by making the endpoint anew, so that its time without any port is of interest too.
     makes_endpoint = False
+    # It is measured however long it takes.
+    always = False
     # If it is slow and linear: the only number that is measured.
     only: int | None = None
 

@@ -23,6 +23,8 @@ PROCESS = ", its process"
 class Ours(Peer):
     """The modules on one host, with one backend."""
 
+    always = True
+
     def __init__(self, ground: Ground, name: str, backend: str = "nftables") -> None:
         super().__init__(ground, name)
         self.backend = backend
