@@ -36,13 +36,13 @@ class Ours(Peer):
         self.module("bridge_network", **choose_backend(self.host, self.backend), networks=networks)
         self.module("masquerade", masquerades=[{"network": name} for name in NETWORKS])
 
-    def module(self, name: str, /, **options: Any) -> Times:
+    def module(self, which: str, **options: Any) -> Times:
         """Run a module; with `profile` set, its statistics go there.
 
         :raises LabError: it failed.
         """
         times = self.ground.scratch / f"{self.host.name}-times.json"
-        command = ["env", f"PYTHONPATH={COLLECTIONS}", sys.executable, str(TIMED), name, str(times)]
+        command = ["env", f"PYTHONPATH={COLLECTIONS}", sys.executable, str(TIMED), which, str(times)]
         command += [str(self.profile)] if self.profile else []
         text = json.dumps(options)
         limit = self.ground.settings.kill_after
