@@ -53,7 +53,7 @@ class PureEngine:
         actions = actions_of(before, after, plan)
         warnings = [
             *warnings_of(after, touched.networks, self.seen.links),
-            *foreign_warnings(after, self.seen.foreign, self.seen.tables),
+            *foreign_warnings(after, self.seen.foreign, self.seen.tables, self.backend),
         ]
         outcome = Outcome(
             before, after, bool(plan) or before != after, actions, diff_of(before, after, plan), warnings=warnings

@@ -16,8 +16,9 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-import run_module
 from ansible_collections.bridgeport.net.plugins.module_utils import _netlink, _nftables
+
+import run_module
 
 CALLS: collections.Counter[str] = collections.Counter()
 
@@ -41,7 +42,7 @@ def main() -> None:
     count(_nftables, "_run", lambda commands, *_args: "nft " + " ".join(commands.split()[:2]))
     count(os, "posix_spawn", lambda *_args: "program")
     try:
-        run_module.main()
+        run_module.load(sys.argv[1], json.load(sys.stdin))()
     finally:
         sys.stderr.write(json.dumps(CALLS) + "\n")
 

@@ -18,7 +18,7 @@ from typing import NamedTuple
 import pytest
 
 from hostlab import Host, Lab, echo_command
-from matrix.docker import Docker
+from matrix.docker import IPV6, Docker
 from matrix.topology import Net, Place, Port
 from support import CLIENT, HOST, ROOT, Interpreter, Modules, choose_backend
 
@@ -199,7 +199,7 @@ def docker(ground: Ground) -> Docker:
 def test_docker(ground: Ground, docker: Docker, kind: str, backend: str) -> None:
     """Debian's own: it closes unpublished ports by FORWARD's policy, and internal networks by a chain of its own."""
     choose_backend(ground.host, f"iptables-{kind}")
-    docker.start()
+    docker.start(IPV6)
     docker.make()
     for name, net in CONTAINERS.items():
         ground.serve(name, net)
