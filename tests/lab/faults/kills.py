@@ -83,7 +83,7 @@ class Killer:
             ended = run()
             self.tally.count("kills", ended.status == KILLED)
             if ended.status not in (0, KILLED):
-                raise Lost(f"the run ended by itself with status {ended.status}: {(ended.text + ended.errors)[-500:]}")
+                raise Lost(f"the run ended by itself with status {ended.status}: {(ended.text + ended.errors)[:500]}")
             self.tally.count("questions", self.ground.ask_all([here, there], between=True))
             after(there)
         finally:

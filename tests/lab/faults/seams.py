@@ -97,11 +97,11 @@ class Seams:
     def _steps(self) -> None:
         real = _engine.apply
 
-        def apply(changes: Any, finish: Callable[[], None]) -> None:
+        def apply(changes: Any, finish: Callable[[], None], tell: Callable[[str], None]) -> None:
             self.note({"steps": [change.sentence or type(change).__name__ for change in changes]})
             if self.kill_change is not None and self.kill_change <= len(changes):
-                real(changes[: self.kill_change], self.end)
-            real(changes, finish)
+                real(changes[: self.kill_change], self.end, tell)
+            real(changes, finish, tell)
 
         _engine.apply = apply
         begin = _record.Record.begin
@@ -160,9 +160,9 @@ class Seams:
         """A transaction that fails is one with a last line too many: the words are those of the program itself."""
         transact, program, steps = _nftables._run, _iptables.run_program, _iptables_legacy.apply_steps
 
-        def nft(commands: str, attempt: str, *rest: Any) -> Any:
+        def nft(commands: str, attempt: str, *rest: Any, **options: Any) -> Any:
             if not attempt.startswith("write"):
-                return transact(commands, attempt, *rest)
+                return transact(commands, attempt, *rest, **options)
             code = self.pass_by(f"nft {attempt}")
             result = transact(commands if code is None else commands + BAD_NFT, attempt, *rest)
             self.passed()
