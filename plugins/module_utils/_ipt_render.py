@@ -71,6 +71,9 @@ def fit_tables(rules: FamilyRules, tables: Tables, there: Tables) -> Tables:
     :param there: what is there now, of ours and of others.
     """
     chains, hooks = dict(tables.chains), dict(tables.hooks)
+    administrators = ("filter", USER_CHAIN)
+    if administrators in chains:
+        chains[administrators] = there.chains.get(administrators, ())
     if rules.networks:
         chains["filter", ACCEPT_CHAIN] = tuple(_accepts(rules, there.docker_apart))
     if rules.networks and there.asks_docker:
