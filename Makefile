@@ -70,7 +70,7 @@ fuzz: setup
 	PYTHONPATH=$(ANSIBLE_COLLECTIONS_PATH) python -m pytest -q tests/fuzz
 
 lab: setup .cache/docker .cache/peers
-	python -m pytest -q --numprocesses 2 --dist loadgroup tests/lab
+	python -m pytest -q --numprocesses 3 --dist loadgroup tests/lab
 
 matrix: setup .cache/docker
 	PYTHONPATH=tests/lab python -m matrix --backend $(BACKEND) --loopback $(LOOPBACK) --docker .cache/docker
@@ -97,9 +97,8 @@ molecule: setup
 # What the time of every test run allows: on Debian 12 all but the longest, which systemd-nspawn does for it, and on
 # Debian 13 the one with everything and a reboot.
 molecule-short: setup
-	python tests/lab/scenarios.py --tier vm --suite bookworm default existing iptables reboot
-	python tests/lab/scenarios.py --tier vm --suite trixie reboot
-	python tests/lab/scenarios.py --tier nspawn --suite bookworm coexistence
+	python tests/lab/scenarios.py --tier vm $(addprefix bookworm/,default existing iptables reboot) trixie/reboot
+	python tests/lab/scenarios.py --tier nspawn bookworm/coexistence
 
 molecule-nspawn: setup
 	python tests/lab/scenarios.py --tier nspawn $(addprefix --suite ,$(SUITE)) $(SCENARIO)

@@ -4,9 +4,9 @@
 
 """Run molecule's scenarios on several Debian releases, two at a time, with a line of progress every half minute.
 
-    scenarios.py [--tier vm|nspawn] [--suite SUITE ...] [--jobs NUMBER] [SCENARIO ...]
+    scenarios.py [--tier vm|nspawn] [--suite SUITE ...] [--jobs NUMBER] [SCENARIO|SUITE/SCENARIO ...]
 
-Without names it runs every scenario there is. The output of each is in .cache/molecule/logs; that of a failed one is
+Without names it runs every scenario there is, and one without a release on each. The output of each is in .cache/molecule/logs; that of a failed one is
 shown. Fails if a scenario fails, leaves out a step, or if there was nothing to run.
 """
 
@@ -19,6 +19,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from hostlab.process import kill_group
@@ -122,6 +123,18 @@ def finish(run: Run) -> list[str]:
     return [run.name]
 
 
+def on_suites(name: str, suites: Sequence[str]) -> list[tuple[str, str]]:
+    """The (suite, scenario) pairs of a scenario that may bring its suite along."""
+    suite, _slash, scenario = name.rpartition("/")
+    return [(suite, scenario) for suite in ([suite] if suite else suites)]
+
+
+def is_known(name: str, known: Sequence[str]) -> bool:
+    """Whether a scenario is there, and the suite that it may bring along is one."""
+    suite, _slash, scenario = name.rpartition("/")
+    return scenario in known and suite in ("", *SUITES)
+
+
 def main() -> int:
     """Run what the command line names; returns the exit status."""
     parser = argparse.ArgumentParser(description="Run molecule's scenarios on several Debian releases.")
@@ -131,11 +144,11 @@ def main() -> int:
     parser.add_argument("scenario", nargs="*")
     options = parser.parse_args()
     known = scenarios()
-    unknown = sorted(set(options.scenario) - set(known))
+    unknown = [name for name in options.scenario if not is_known(name, known)]
     if unknown or not known:
         print(f"There is no scenario {', '.join(unknown) or 'at all'}. Known: {', '.join(known)}.", file=sys.stderr)
         return 1
-    wanted = [(suite, name) for name in options.scenario or known for suite in options.suite or SUITES]
+    wanted = [pair for name in options.scenario or known for pair in on_suites(name, options.suite or SUITES)]
     # Told to end, it ends what it has started.
     signal.signal(signal.SIGTERM, lambda *_unused: sys.exit(143))
     failed = run_all(options.tier, wanted, options.jobs)
