@@ -226,7 +226,10 @@ def test_docker(ground: Ground, docker: Docker, kind: str, backend: str) -> None
     ground.serve("late", LATE)
     late = ground.ask(["stranger", *OURS], doors_of({"late": LATE}, ground.versions))
     assert set(late.values()) == {CLOSED}, late
-    ground.check_ours(["con", "late"], ["hid"])
+    ground.check_ours(["con"], ["hid"])
+    # By IPv6, which is an experiment in 20.10, it puts what a new network may send in front of its own DOCKER-USER.
+    versions = (4, 6) if backend == "nftables" else (4,)
+    ground._replace(versions=versions).check_ours(["late"], [])
 
     rules = ground.rules()
     ground.tear_down()
