@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from hostlab import Host
 from support import COLLECTIONS, ROOT, Modules, differences
 
-sys.path.append(str(ROOT / "tests" / "fuzz"))
+sys.path += [str(COLLECTIONS), str(ROOT / "tests" / "fuzz")]
 requests = importlib.import_module("running").requests
 
 Call = list[Any]
