@@ -11,6 +11,7 @@ import json
 import struct
 import time
 import typing as t
+from dataclasses import replace
 
 from ansible_collections.bridgeport.net.plugins.module_utils import _sockets
 from ansible_collections.bridgeport.net.plugins.module_utils._backends import rendered
@@ -220,7 +221,8 @@ def test_rules_of_others_are_not_taken_for_ours(case: tuple[Tables, str]) -> Non
     wanted, text = case
     there = parse_save(wanted.version, text)
     assert (there.chains, there.hooks) == (wanted.chains, wanted.hooks)
-    assert same(there, wanted)
+    # Theirs may well stand in the way of ours.
+    assert same(replace(there, misplaced=frozenset()), wanted)
 
 
 @st.composite

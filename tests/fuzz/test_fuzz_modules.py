@@ -77,8 +77,6 @@ def run_on(engine: PureEngine, name: str, options: dict[str, t.Any], check: bool
         mock.patch.object(_ansible, "Engine", return_value=engine),
         mock.patch.object(topology_info, "Engine", return_value=engine),
         mock.patch.object(port_publish, "reservation_problem", return_value=""),
-        # As with the real one, where the host's Python has the library.
-        mock.patch.object(_ansible, "_find_library", return_value=None),
     ):
         return run(name, options, check)
 
