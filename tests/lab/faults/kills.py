@@ -184,7 +184,7 @@ def module_kills(killer: Killer, seed: int, count: int) -> None:
     killer.go(NOTHING)
     for _number in range(count):
         there = BEFORE if killer.here is NOTHING else NOTHING
-        tasks = list(playbook(there, killer.here, killer.ground.option))
+        tasks = tuple(playbook(there, killer.here, killer.ground.option))
         victim, delay = dice.randrange(len(tasks)), dice.uniform(0.0, 0.2)
         run = partial(_killed_task, killer.ground, tasks, victim, delay)
 
