@@ -76,7 +76,8 @@ class Killer:
 
     def _kill(self, there: State, run: Callable[[], Ended], after: Callable[[State], None]) -> Ended:
         here = self.here
-        both = {here, there} <= {BEFORE, AFTER}
+        # Nothing is kept over a loss of power.
+        both = {here, there} <= {BEFORE, AFTER} and after != self.power_loss
         self._follow(here, opening=True)
         self.ground.watch(KEPT if both else [])
         try:
