@@ -77,7 +77,7 @@ matrix: setup .cache/docker
 
 faults: setup
 	PYTHONPATH=tests/lab python -m faults $(addprefix --seed ,$(SEED))
-	PYTHONPATH=$(ANSIBLE_COLLECTIONS_PATH) python -m pytest -q tests/fuzz
+	$(MAKE) --no-print-directory fuzz
 
 bench: setup .cache/docker .cache/peers
 	PYTHONPATH=tests:tests/lab python -m bench $(ARGS)

@@ -147,7 +147,8 @@ def topology_from_json(data: t.Any) -> Topology:
 
 def _as_part(sentence: str) -> str:
     """What is wrong with a request, as part of another sentence and without what to do."""
-    return "one %s" % sentence.partition(". ")[0][:1].lower() + sentence.partition(". ")[0][1:]
+    first = sentence.partition(". ")[0]
+    return "one " + first[:1].lower() + first[1:]
 
 
 def _by_key(items: t.Iterable[Item], key_of: t.Callable[[Item], t.Any]) -> dict[t.Any, Item]:

@@ -53,8 +53,7 @@ class RulesPlanner:
         """The wanted backend's rules first, then what another still holds: in between both say the same."""
         subject = ("rules", "bridgeport")
         self._check_bridges()
-        holders = {backend, *self.seen.tables}
-        for name in sorted(holders, key=lambda name: (name != backend, name)):
+        for name in self._holders(backend):
             there = self._there(name)
             wanted, accepted = wanted_tables(name, backend, self._first(name, backend), there)
             if self._had_nothing(name, backend, had_backend, there) and not check_names(name, there, wanted):
@@ -73,6 +72,10 @@ class RulesPlanner:
                 subject, name, self._spelled(name, there, (wanted, known)), wanted, tuple(drifted), replaces
             )
         yield from self._stale(subject, had_backend)
+
+    def _holders(self, backend: str) -> list[str]:
+        """Who may hold rules of ours, the wanted backend first. Whose chains are another's are left out."""
+        return sorted({backend, *self.seen.tables} - self._others, key=lambda name: (name != backend, name))
 
     def _there(self, name: str) -> t.Mapping[int, Tables]:
         return self.seen.tables.get(name) or rendered(name, Topology())
@@ -101,8 +104,7 @@ class RulesPlanner:
         """What was guarded until now is gone, and so its rules go. To be asked for after :meth:`rules`."""
         if self._until_then is self.after:
             return
-        holders = {backend, *self.seen.tables} - self._others
-        for name in sorted(holders, key=lambda name: (name != backend, name)):
+        for name in self._holders(backend):
             there = self._there(name)
             closing, _words = wanted_tables(name, backend, self._first(name, backend), there)
             wanted, _words = wanted_tables(name, backend, self.after, there)
