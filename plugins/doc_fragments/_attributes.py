@@ -17,7 +17,8 @@ requirements:
   - Python 3.9 or newer on the managed host
   - pyroute2 0.6.13 or newer on the managed host (Debian's python3-pyroute2); the module looks for it under the
     system's interpreter too
-  - nftables 1.0 or newer on the managed host
+  - nftables 1.0 or newer on the managed host, or an iptables where that carries the rules, see the option backend of
+    bridge_network
   - root on the managed host
 attributes:
   platform:
@@ -61,6 +62,8 @@ options:
         collection returned it in RV(topology).
       - A play in check mode passes it from task to task, so that a task can be checked whose network or endpoint an
         earlier task would have created. The roles of this collection do so.
+      - An earlier task may also be the one that stops a process. So a host port that a process holds is then a warning,
+        and not refused.
       - Outside check mode it is ignored.
     type: dict
 """

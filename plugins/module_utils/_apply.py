@@ -36,7 +36,7 @@ from ._changes_rules import (
 )
 from ._conntrack import forget_flows
 from ._endpoints import add_endpoints, delete_endpoints, undo_add_endpoints
-from ._errors import BridgeportError, KernelError, kernel_words
+from ._errors import BridgeportError, KernelError, system_words
 from ._files import read_file, write_file
 from ._firewall import write_rules
 from ._firewalld import apply_files
@@ -54,7 +54,7 @@ from ._links import (
 from ._neighbours import introduce
 from ._proxy import apply_proxies
 from ._reserve import apply_reservations
-from ._sysctl import write_sysctl
+from ._sysctl import write_optional
 
 __all__ = ("apply",)
 
@@ -69,13 +69,33 @@ def _each(function: t.Callable[[t.Any], None]) -> Handler:
     return handle
 
 
+def _each_undone(function: t.Callable[[t.Any], None]) -> Handler:
+    """Of what is undone, one failure leaves the others to be undone all the same."""
+
+    def handle(changes: t.Sequence[t.Any]) -> None:
+        failures = []
+        for change in changes:
+            try:
+                function(change)
+            except (BridgeportError, OSError) as problem:
+                failures.append(_said(problem))
+        if failures:
+            raise KernelError(" ".join(failures))
+
+    return handle
+
+
+def _said(problem: BridgeportError | OSError) -> str:
+    return "The system said: %s." % system_words(problem) if isinstance(problem, OSError) else str(problem)
+
+
 def _set_sysctl(change: SetSysctl, value: str | None) -> None:
     if value is None:
         return
     if change.endpoint:
-        netns.inside(change.endpoint, lambda: write_sysctl(change.key, value))
+        netns.inside(change.endpoint, lambda: write_optional(change.key, value))
     else:
-        write_sysctl(change.key, value)
+        write_optional(change.key, value)
 
 
 def _restore_endpoints(changes: t.Sequence[DeleteEndpoint]) -> None:
@@ -105,38 +125,44 @@ def _tell_neighbours(changes: t.Sequence[TellNeighbours]) -> None:
 _HANDLERS: dict[type[Change], tuple[Handler, Handler]] = {
     ChangeRules: (
         _each(lambda change: write_rules(change.backend, change.before, change.after)),
-        _each(lambda change: write_rules(change.backend, change.after, change.before)),
+        _each_undone(lambda change: write_rules(change.backend, change.after, change.before)),
     ),
     ChangeFirewalld: (
         _each(lambda change: apply_files(change.after)),
-        _each(lambda change: apply_files(change.before)),
+        _each_undone(lambda change: apply_files(change.before)),
     ),
     ChangeProxies: (
         _each(lambda change: apply_proxies(change.before, change.after)),
-        _each(lambda change: apply_proxies(change.after, change.before)),
+        _each_undone(lambda change: apply_proxies(change.after, change.before)),
     ),
     ChangeReservations: (
         _each(lambda change: apply_reservations(change.before, change.after)),
-        _each(lambda change: apply_reservations(change.after, change.before)),
+        _each_undone(lambda change: apply_reservations(change.after, change.before)),
     ),
     # What was forgotten comes back with its next packet.
-    ForgetFlows: (_each(lambda change: forget_flows(change.flows)), _each(lambda change: forget_flows(change.flows))),
+    ForgetFlows: (
+        _each(lambda change: forget_flows(change.flows)),
+        _each_undone(lambda change: forget_flows(change.flows)),
+    ),
     SetSysctl: (
         _each(lambda change: _set_sysctl(change, change.new)),
-        _each(lambda change: _set_sysctl(change, change.old)),
+        _each_undone(lambda change: _set_sysctl(change, change.old)),
     ),
     SetLink: (
         _each(lambda change: set_link(change, change.new)),
-        _each(lambda change: set_link(change, change.old)),
+        _each_undone(lambda change: set_link(change, change.old)),
     ),
-    AddAddress: (_each(add_address), _each(remove_address)),
-    RemoveAddress: (_each(remove_address), _each(add_address)),
-    AddRoute: (_each(add_route), _each(remove_route)),
-    RemoveRoute: (_each(remove_route), _each(add_route)),
-    AddBridge: (_each(lambda change: add_bridge(change.state)), _each(lambda change: delete_bridge(change.state))),
+    AddAddress: (_each(add_address), _each_undone(remove_address)),
+    RemoveAddress: (_each(remove_address), _each_undone(add_address)),
+    AddRoute: (_each(add_route), _each_undone(remove_route)),
+    RemoveRoute: (_each(remove_route), _each_undone(add_route)),
+    AddBridge: (
+        _each(lambda change: add_bridge(change.state)),
+        _each_undone(lambda change: delete_bridge(change.state)),
+    ),
     DeleteBridge: (
         _each(lambda change: delete_bridge(change.state)),
-        _each(lambda change: restore_bridge(change.state)),
+        _each_undone(lambda change: restore_bridge(change.state)),
     ),
     AddEndpoint: (add_endpoints, undo_add_endpoints),
     # Whoever was told wrongly asks again when nobody answers.
@@ -144,7 +170,7 @@ _HANDLERS: dict[type[Change], tuple[Handler, Handler]] = {
     DeleteEndpoint: (delete_endpoints, _restore_endpoints),
     WriteFile: (
         _each(lambda change: write_file(change.path, change.new)),
-        _each(_restore_file),
+        _each_undone(_restore_file),
     ),
 }
 
@@ -179,12 +205,11 @@ def apply(
 def _told(problem: BaseException, left: str, step: str) -> BaseException:
     """The problem of a step, with words on what is left of the run."""
     if isinstance(problem, OSError):
-        code = problem.errno or 0
         words = "Cannot carry out a step of the plan (%s): the system said: %s." % (
             step.rstrip("."),
-            kernel_words(code),
+            system_words(problem),
         )
-        problem = KernelError(words, code)
+        problem = KernelError(words, problem.errno or 0)
     if isinstance(problem, BridgeportError):
         return type(problem)("%s %s" % (problem, left))
     return problem
@@ -192,7 +217,7 @@ def _told(problem: BaseException, left: str, step: str) -> BaseException:
 
 def _words(step: t.Sequence[Change]) -> str:
     # What the rules change for the topology's sake is in the sentences of the topology.
-    first = step[0].sentence or "Write the firewall rules."
+    first = step[0].sentence or ("Forget flows." if isinstance(step[0], ForgetFlows) else "Write the firewall rules.")
     return first if len(step) == 1 else "%s And %d more." % (first, len(step) - 1)
 
 
@@ -208,7 +233,7 @@ def undo(tried: t.Sequence[tuple[type[Change], t.Sequence[Change]]]) -> str:
         try:
             _HANDLERS[kind][1](list(reversed(step)))
         except (BridgeportError, OSError) as problem:
-            failures.append(str(problem))
+            failures.append(_said(problem))
     if failures:
         return "Undoing what this run had changed failed as well: %s Run again to complete it." % " ".join(failures)
     return "What this run had changed until then was undone."

@@ -19,7 +19,17 @@ from ._errors import StateError
 from ._ruleset import FamilyRules, rules_of
 from ._topology import Topology, once_for_each
 
-__all__ = ("BACKENDS", "NFTABLES", "Backend", "Tables", "bridge_words", "check_names", "rendered", "wanted_tables")
+__all__ = (
+    "BACKENDS",
+    "NFTABLES",
+    "Backend",
+    "Tables",
+    "bridge_words",
+    "check_names",
+    "parts_held",
+    "rendered",
+    "wanted_tables",
+)
 
 # The state of one backend in one IP version: a Table of nftables, or Tables of iptables.
 Tables = t.Any
@@ -84,6 +94,19 @@ BACKENDS: t.Mapping[str, Backend] = {
 def rendered(backend: str, topology: Topology) -> dict[int, Tables]:
     """The states of a backend, by IP version, that carry a topology."""
     return BACKENDS[backend].render(topology)
+
+
+def parts_held(backend: str, there: Tables | None, known: Tables) -> tuple[bool, bool]:
+    """Whether a state has the guard that another has, and whether it has its source addresses' translations.
+
+    :param there: None where nothing could be read.
+    """
+    if there is None:
+        return False, False
+    if backend != NFTABLES:
+        return _ipt_table.same_guard(there, known), _ipt_table.same_translation(there, known)
+    guard, post = (_nft_table.same_chains(there, known, names) for names in (("guard", "closed"), ("postrouting",)))
+    return guard and there.elements.get("guarded", {}).keys() == known.elements.get("guarded", {}).keys(), post
 
 
 def bridge_words(tables: t.Mapping[str, t.Mapping[int, Tables]]) -> tuple[str, str]:

@@ -68,14 +68,19 @@ class _Within(Change):
 
 @dataclass(frozen=True)
 class SetSysctl(_Within):
-    """Set one kernel setting; ``old`` is None if it could not be read."""
+    """Set one kernel setting; ``old`` is None if it could not be read, ``new`` if the next step takes it away."""
 
     key: str
     old: str | None
-    new: str
+    new: str | None
 
     @property
     def sentence(self) -> str:
+        if self.new is None:
+            return "Give up sysctl %s%s, which an interface of so small an MTU has not." % (
+                self.key,
+                self.place,
+            )
         return "Set sysctl %s%s from %s to %s." % (self.key, self.place, self.old, self.new)
 
     def difference(self) -> tuple[Diff, Diff]:
@@ -84,7 +89,7 @@ class SetSysctl(_Within):
 
 @dataclass(frozen=True)
 class SetLink(_Within):
-    """Set one property of an interface: mac, mtu, up, alias, master, hairpin or isolated."""
+    """Set one property of an interface: mac, mtu, up, alias, master, hairpin, isolated or group_fwd_mask."""
 
     interface: str
     field: str

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from ._backends import Tables
 from ._changes import Change, Diff
-from ._flows import Flow
+from ._flows import AddressFlows, Flow, SubnetFlows
 from ._proxy_units import UNIT_FILES, Proxies, service_of
 
 __all__ = ("ChangeFirewalld", "ChangeProxies", "ChangeReservations", "ChangeRules", "ForgetFlows")
@@ -76,19 +76,33 @@ class ChangeFirewalld(Change):
         )
 
 
+_FORGOTTEN = {
+    "redirected": "Forget the UDP flows to host %s, which would go on as before.",
+    "unrouted": "Forget the UDP flows by route to %s, which would go on as before.",
+    "shut_out": "Forget the connections to %s from sources that may no longer connect.",
+}
+
+
 @dataclass(frozen=True)
 class ForgetFlows(Change):
-    """Forget the UDP flows of host ports that lead elsewhere from now on, or those of sources shut out of a port."""
+    """Forget flows that would go on as before, as :mod:`_flows` tells them.
 
-    flows: tuple[Flow, ...]
+    ``why`` is the name of the function there that tells them. What is not of ports goes without saying: it belongs to
+    the change of addresses or rules that the plan has too.
+    """
+
+    flows: tuple[Flow | AddressFlows | SubnetFlows, ...]
+    why: str = ""
 
     @property
     def sentence(self) -> str:
-        ports = sorted({flow.port for flow in self.flows})
+        return " ".join(self.sentences)
+
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        ports = sorted({flow.port for flow in self.flows if isinstance(flow, Flow)})
         words = "port%s %s" % ("s" * (len(ports) > 1), _some(ports))
-        if self.flows[0].allowed is None:
-            return "Forget the UDP flows to host %s, which would go on as before." % words
-        return "Forget the connections to %s from sources that may no longer connect." % words
+        return (_FORGOTTEN[self.why] % words,) if self.why in _FORGOTTEN else ()
 
 
 @dataclass(frozen=True)

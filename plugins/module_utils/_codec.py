@@ -92,7 +92,6 @@ def describe_publish(publish: Publish) -> Json:
         "host_port": publish.host_port,
         "endpoint_port": publish.endpoint_port,
         "protocol": publish.protocol,
-        "asked": [publish.asked_first, publish.asked_last],
         "loopback": publish.loopback,
         "sources": list(publish.sources),
     }
@@ -114,9 +113,13 @@ def topology_to_json(topology: Topology) -> Json:
     return {
         "networks": [describe_network(topology.networks[name]) for name in sorted(topology.networks)],
         "endpoints": [describe_endpoint(topology.endpoints[name]) for name in sorted(topology.endpoints)],
-        "publishes": [describe_publish(publish) for publish in sorted(topology.publishes.values())],
+        "publishes": [_publish_to_json(publish) for publish in sorted(topology.publishes.values())],
         "masquerades": [describe_masquerade(topology.masquerades[name]) for name in sorted(topology.masquerades)],
     }
+
+
+def _publish_to_json(publish: Publish) -> Json:
+    return {**describe_publish(publish), "asked": [publish.asked_first, publish.asked_last]}
 
 
 def topology_from_json(data: t.Any) -> Topology:

@@ -20,16 +20,16 @@ import typing as t
 
 from . import _netns as netns
 from ._changes import AddEndpoint, DeleteEndpoint
-from ._links import index_of, indexes, open_file_limit, queue_address, queue_route, queue_setting
+from ._links import index_of, indexes, open_file_limit, queue_address, queue_route
 from ._neighbours import bridges_in_use, introduce
 from ._netlink import Batch, Socket
-from ._state import EndpointState, is_ours
-from ._sysctl import write_sysctl
+from ._state import TO_ALL_GROUPS, EndpointState, is_ours
+from ._sysctl import write_optional
 
 __all__ = ("add_endpoints", "delete_endpoints", "undo_add_endpoints")
 
-# A fresh namespace has the loopback interface as number 1, so its veth end can be told to be number 2.
-_FIRST_INDEX = 2
+# The namespaces that this process made, by name. One of a wanted name that came meanwhile is somebody else's.
+_MADE: set[str] = set()
 # Above every group number that an administrator is likely to use.
 _GROUP_RANGE = (1 << 20, 1 << 30)
 
@@ -52,6 +52,7 @@ class _Site:
             netns.inside(self.state.name, self._hold)
         else:
             netns.create(self.state.name, self._hold)
+            _MADE.add(self.state.name)
 
     def configure(self, batch: Batch) -> None:
         """Send a batch inside the namespace."""
@@ -114,8 +115,6 @@ def _add_pairs(host: Socket, sites: t.Sequence[_Site]) -> None:
             "mtu": state.mtu,
             "address": state.mac,
         }
-        if not site.change.into_existing:
-            peer["index"] = _FIRST_INDEX
         batch.add(
             site.attempt,
             "link",
@@ -137,8 +136,7 @@ def _furnish(site: _Site) -> None:
     def settings() -> int:
         index = socket.if_nametoindex(state.interface)
         for key, value in state.sysctls:
-            if not (key.startswith("net.ipv6.") and not os.path.isdir("/proc/sys/net/ipv6")):
-                write_sysctl(key, value)
+            write_optional(key, value)
         return index
 
     index = netns.inside(state.name, settings)
@@ -156,13 +154,12 @@ def _bring_up(host: Socket, sites: t.Sequence[_Site]) -> None:
     ends = indexes()
     batch = Batch()
     for site in sites:
+        for key, value in site.state.host_sysctls:
+            write_optional(key, value)
         index = ends.get(site.state.host_interface) or index_of(site.state.host_interface, site.attempt)
-        for field, value in (
-            ("alias", site.state.alias),
-            ("hairpin", True),
-            ("up", True),
-        ):
-            queue_setting(batch, site.attempt, index, field, value)
+        # Two requests instead of one for each setting. Before a link is up, the kernel gives it its alias.
+        batch.add(site.attempt, "brport", "set", index=index, mode=1, group_fwd_mask=TO_ALL_GROUPS)
+        batch.add(site.attempt, "link", "set", index=index, ifalias=site.state.alias, state="up")
     batch.send(host)
 
 
@@ -174,17 +171,19 @@ def delete_endpoints(changes: t.Sequence[DeleteEndpoint]) -> None:
     _delete_links([change.state for change in changes if change.with_link])
     for change in changes:
         netns.delete(change.state.name)
+        _MADE.discard(change.state.name)
 
 
 def undo_add_endpoints(changes: t.Sequence[AddEndpoint]) -> None:
-    """Remove what :func:`add_endpoints` made, wherever it stopped. A namespace that was there before stays.
+    """Remove what :func:`add_endpoints` made, wherever it stopped. A namespace that it did not make stays.
 
     :raises KernelError: the kernel refused.
     """
     _delete_links([change.state for change in changes])
     for change in changes:
-        if not change.into_existing:
+        if change.state.name in _MADE:
             netns.delete(change.state.name)
+            _MADE.discard(change.state.name)
 
 
 def _delete_links(states: t.Sequence[EndpointState]) -> None:

@@ -17,26 +17,26 @@ import typing as t
 from dataclasses import dataclass, field, replace
 
 from ._apply import apply
-from ._backends import wanted_tables
-from ._changes import Change, WriteFile
+from ._carried import carried_out
+from ._changes import Change
 from ._clock import Clock
-from ._errors import DependencyError, KernelError, kernel_words
+from ._errors import DependencyError, KernelError, system_words
 from ._explain import Explanation, explain
-from ._facts import HostFacts, RememberedFacts
+from ._facts import CheckedFacts, HostFacts, RememberedFacts
 from ._firewall import choose_backend
-from ._foreign import firewalld_files, foreign_warnings
+from ._foreign import foreign_warnings
 from ._host import KernelFacts, observe
+from ._hostports import held_warnings
+from ._links import require_open_files
 from ._model import Endpoint, Network
 from ._netlink import Socket, require_pyroute2
-from ._plan import make_plan, scope_of
-from ._proxy_units import proxies_of
+from ._plan import Scope, make_plan, scope_of
 from ._record import Record
 from ._report import actions_of, diff_of, warnings_of
-from ._reservations import reserved_of
 from ._state import Observed
 from ._topology import Topology
 
-__all__ = ("Engine", "Inspection", "Outcome", "Touched", "require_host")
+__all__ = ("Assumed", "Engine", "Inspection", "Outcome", "Touched", "require_host")
 
 Decide = t.Callable[[Topology, HostFacts], Topology]
 Tell = t.Callable[[str], None]
@@ -52,25 +52,44 @@ class Touched:
 
 
 @dataclass(frozen=True)
+class Assumed:
+    """Where the checked tasks of a play before this one would have led, and the networks and endpoints they named."""
+
+    topology: Topology
+    networks: t.Collection[str] = ()
+    endpoints: t.Collection[str] = ()
+
+
+@dataclass(frozen=True)
 class Outcome:
     """What a run did, or in check mode would do. ``phases`` are the seconds of each part of it."""
 
     before: Topology
     after: Topology
-    changed: bool
+    changes: t.Sequence[Change] = ()
     actions: list[str] = field(default_factory=list)
-    diff: dict[str, t.Any] = field(default_factory=dict)
     backend: str = "nftables"
     warnings: list[str] = field(default_factory=list)
     phases: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def changed(self) -> bool:
+        """Whether anything of the host or of the record is another now."""
+        return bool(self.changes) or self.before != self.after
+
+    @property
+    def diff(self) -> dict[str, t.Any]:
+        """The objects that change, before and after. Drawn up when it is asked for: few runs show it."""
+        return diff_of(self.before, self.after, self.changes)
 
 
 @dataclass(frozen=True)
 class Inspection:
     """What a look at the host found.
 
-    ``drift`` has a sentence for each thing that the next run would mend. ``counters`` are packets and bytes, received
-    and sent, of each interface of the host. ``warnings`` are what no run of ours can mend.
+    ``drift`` has a sentence for each thing that the next run would mend, and for each whose name something else has
+    taken. ``counters`` are packets and bytes, received and sent, of each interface of the host. ``warnings`` are what
+    no run of ours can mend.
     """
 
     topology: Topology
@@ -84,7 +103,7 @@ class Inspection:
 def require_host() -> None:
     """Make sure that this process can work on this host.
 
-    :raises DependencyError: not root, or pyroute2 is missing or too old.
+    :raises DependencyError: not root, or pyroute2 is missing or too old, or too few files may be opened.
     """
     if os.geteuid() != 0:
         raise DependencyError(
@@ -92,6 +111,7 @@ def require_host() -> None:
             "Set 'become: true' for the task." % os.geteuid()
         )
     require_pyroute2()
+    require_open_files()
 
 
 class Engine:
@@ -106,13 +126,13 @@ class Engine:
         self._clock = Clock()
 
     def run(
-        self, decide: Decide, touched: Touched, check: bool, assume: Topology | None = None, backend: str | None = None
+        self, decide: Decide, touched: Touched, check: bool, assume: Assumed | None = None, backend: str | None = None
     ) -> Outcome:
         """Bring the host to what ``decide`` makes of the recorded topology.
 
         :param decide: the request: from the topology that there is to the one that is wanted. Pure.
         :param check: stop at the plan.
-        :param assume: in check mode, a topology to start from in place of the record's.
+        :param assume: in check mode, what to start from in place of the record.
         :param backend: who is to carry the rules: ``nftables``, ``iptables``; ``auto`` or None keeps what the record
             has, and takes what the host has where there is no record.
         :raises BridgeportError: the request was refused, or a step failed and was undone.
@@ -124,13 +144,15 @@ class Engine:
         return replace(outcome, phases=self._clock.phases())
 
     def _run(
-        self, decide: Decide, touched: Touched, check: bool, assume: Topology | None, backend: str | None
+        self, decide: Decide, touched: Touched, check: bool, assume: Assumed | None, backend: str | None
     ) -> Outcome:
         self._clock.begin("read")
         self.record.read()
         chosen = choose_backend(backend, self.record.backend)
         if check and assume is not None:
-            return self._plan_assumed(assume, decide(assume, self.facts), touched, chosen)
+            facts = CheckedFacts(self.facts)
+            outcome = self._plan_assumed(assume, decide(assume.topology, facts), touched, chosen)
+            return replace(outcome, warnings=[*_held(outcome, facts), *outcome.warnings])
         interrupted = self.record.pending is not None
         start = self.record.given[-1]
         self._clock.begin("plan")
@@ -156,11 +178,12 @@ class Engine:
             self.record.read()
             start = self.record.given[-1]
             backend = choose_backend(None, self.record.backend)
-            outcome, _changes = self._plan(start, Touched(everything=True), False, backend)
+            refused: list[str] = []
+            outcome, _changes = self._plan(start, Touched(everything=True), False, backend, refused)
             with Socket() as sock:
                 counters = sock.counters()
             interrupted = self.record.pending is not None
-            return Inspection(start, outcome.actions, interrupted, backend, counters, outcome.warnings)
+            return Inspection(start, [*refused, *outcome.actions], interrupted, backend, counters, outcome.warnings)
 
     def explain(self, packets: t.Sequence[tuple[str, str]]) -> list[Explanation]:
         """Explain the way of packets, each from a source to a destination, through what was last asked for.
@@ -174,29 +197,24 @@ class Engine:
             facts = RememberedFacts(self.facts)
             return [explain(topology, facts, source, destination) for source, destination in packets]
 
-    def _plan_assumed(self, assumed: Topology, after: Topology, touched: Touched, backend: str) -> Outcome:
+    def _plan_assumed(self, assume: Assumed, after: Topology, touched: Touched, backend: str) -> Outcome:
         """What this request adds to what earlier ones of the same play would have done, had they not been checked."""
-        before = _union((self.record.topology, assumed))
-        scope = scope_of(before, after, touched.networks, touched.endpoints, touched.everything)
-        observed = observe(before, after, scope)
-        had = self.record.backend or ""
-        earlier = make_plan(before, assumed, observed, scope, backend, had)
-        # Of what they would have done, what this one would build on in other words: the rules, the proxies, the files.
-        tables = {name: wanted_tables(name, backend, assumed, there)[0] for name, there in observed.tables.items()}
-        files = dict(observed.files)
-        for change in earlier:
-            if isinstance(change, WriteFile) and change.new is not None:
-                files[change.path] = change.new
-        reserved = None if observed.reserved is None else reserved_of(assumed)
-        seen = replace(observed, tables=tables, files=files, proxies=proxies_of(assumed), reserved=reserved)
-        if observed.foreign.firewalld or observed.firewalld:
-            seen = replace(seen, firewalld=firewalld_files(assumed))
-        planned = make_plan(before, after, seen, scope, backend, had)
-        changes = [change for change in planned if change not in earlier]
+        given, assumed = self.record.given, assume.topology
+        before = _union(given)
+        interrupted = self.record.pending is not None
+        until_then = scope_of(before, assumed, assume.networks, assume.endpoints, interrupted)
+        scope = scope_of(assumed, after, touched.networks, touched.endpoints, touched.everything)
+        both = Scope(until_then.networks | scope.networks, until_then.endpoints | scope.endpoints)
+        observed = observe(before, after, both)
+        earlier = make_plan(before, assumed, observed, until_then, backend, self.record.backend or "", given)
+        seen = carried_out(earlier, observed)
+        changes = make_plan(assumed, after, seen, scope, backend, backend)
         outcome = _outcome(assumed, after, changes, backend)
-        return replace(outcome, warnings=_warnings(after, touched, observed, backend))
+        return replace(outcome, warnings=_warnings(after, touched, seen, backend))
 
-    def _plan(self, after: Topology, touched: Touched, interrupted: bool, backend: str) -> tuple[Outcome, list[Change]]:
+    def _plan(
+        self, after: Topology, touched: Touched, interrupted: bool, backend: str, refused: list[str] | None = None
+    ) -> tuple[Outcome, list[Change]]:
         given = self.record.given
         before = _union(given)
         full = touched.everything or interrupted
@@ -204,7 +222,7 @@ class Engine:
         self._clock.begin("read")
         observed = observe(before, after, scope)
         self._clock.begin("plan")
-        changes = make_plan(before, after, observed, scope, backend, self.record.backend or "", given)
+        changes = make_plan(before, after, observed, scope, backend, self.record.backend or "", given, refused)
         outcome = _outcome(before, after, changes, backend)
         return replace(outcome, warnings=_warnings(after, touched, observed, backend)), changes
 
@@ -232,15 +250,25 @@ def _in_words() -> t.Iterator[None]:
     except OSError as problem:
         place = " at %s" % problem.filename if problem.filename else ""
         raise KernelError(
-            "Cannot look at this host: the system said: %s%s. Nothing was changed."
-            % (kernel_words(problem.errno or 0), place),
+            "Cannot look at this host: the system said: %s%s. Nothing was changed." % (system_words(problem), place),
             problem.errno or 0,
         ) from problem
 
 
 def _outcome(before: Topology, after: Topology, changes: list[Change], backend: str) -> Outcome:
-    actions = actions_of(before, after, changes)
-    return Outcome(before, after, bool(changes) or before != after, actions, diff_of(before, after, changes), backend)
+    return Outcome(before, after, changes, actions_of(before, after, changes), backend)
+
+
+def _held(outcome: Outcome, facts: HostFacts) -> list[str]:
+    """Of the host ports that a run would take beside those that its topology has, which a process holds now."""
+    before, after = outcome.before, outcome.after
+    bindings = []
+    for key, publish in after.publishes.items():
+        known = before.publishes.get(key)
+        if known != publish:
+            had = before.bindings(known) if known else ()
+            bindings += [binding for binding in after.bindings(publish) if binding not in had]
+    return held_warnings(bindings, facts.ports()) if bindings else []
 
 
 def _warnings(after: Topology, touched: Touched, observed: Observed, backend: str) -> list[str]:

@@ -20,6 +20,7 @@ __all__ = (
     "RecordError",
     "StateError",
     "kernel_words",
+    "system_words",
 )
 
 
@@ -78,3 +79,8 @@ def _shown(character: str) -> str:
 def kernel_words(code: int) -> str:
     """Name an errno as the kernel's own words, for example ``File exists (EEXIST)``."""
     return "%s (%s)" % (os.strerror(code), errno.errorcode.get(code, "errno %d" % code))
+
+
+def system_words(problem: OSError) -> str:
+    """Name what the system refused: as :func:`kernel_words`, or in Python's words where no errno belongs to it."""
+    return kernel_words(problem.errno) if problem.errno else str(problem) or type(problem).__name__

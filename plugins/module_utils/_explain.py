@@ -174,6 +174,11 @@ class _Way:
         if self.destination.is_loopback:
             words = "loopback addresses do not come by wire: dropped (came in by %s)" % self.by
             return self._say("PREROUTING", words, "dropped")
+        for home in self.rules.networks:
+            alien = self.by != home.bridge and home.addressed and self.source is not None
+            if alien and any(self.source in subnet for subnet in home.subnets):
+                words = "%s is an address of %s and does not come in by %s: dropped"
+                return self._say("PREROUTING", words % (self.source, home.bridge, self.by), "dropped")
         network = self._guarded_network()
         if network is None or self._local(self.destination) or self.by in (network.bridge, *network.trusted):
             return ""

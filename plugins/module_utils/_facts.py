@@ -14,7 +14,7 @@ import typing as t
 from ._hostports import HostPorts
 from ._model import Address, Subnet
 
-__all__ = ("HostFacts", "RememberedFacts", "StaticFacts", "Way")
+__all__ = ("CheckedFacts", "HostFacts", "RememberedFacts", "StaticFacts", "Way")
 
 
 class Way(t.NamedTuple):
@@ -109,3 +109,11 @@ class RememberedFacts:
         self.route = functools.lru_cache(maxsize=None)(facts.route)
         self.proxy_problem = functools.lru_cache(maxsize=None)(facts.proxy_problem)
         self.has_sctp = functools.lru_cache(maxsize=None)(facts.has_sctp)
+
+
+class CheckedFacts(RememberedFacts):
+    """The facts in check mode behind other tasks, which would have moved or stopped processes."""
+
+    def __init__(self, facts: HostFacts) -> None:
+        super().__init__(facts)
+        self.ports = functools.lru_cache(maxsize=None)(lambda: facts.ports().in_check())

@@ -10,10 +10,22 @@ from __future__ import annotations
 
 import typing as t
 
-from ._model import Subnet, plain_subnet
+from ._model import Address, Subnet, parse_address, plain_subnet
 from ._nft_table import Key, Table
+from ._ruleset import FamilyRules
+from ._topology import Topology
 
-__all__ = ("Flow", "redirected", "shut_out")
+__all__ = (
+    "AddressFlows",
+    "Flow",
+    "SubnetFlows",
+    "former",
+    "redirected",
+    "shut_out",
+    "slipped_in",
+    "uncovered",
+    "unrouted",
+)
 
 
 class Flow(t.NamedTuple):
@@ -27,6 +39,94 @@ class Flow(t.NamedTuple):
     port: int
     protocol: str = "udp"
     allowed: tuple[Subnet, ...] | None = None
+
+
+class AddressFlows(t.NamedTuple):
+    """The flows, of any protocol, that began at an address or that it answers."""
+
+    address: Address
+
+    @property
+    def version(self) -> int:
+        """The IP version."""
+        return self.address.version
+
+    @property
+    def protocol(self) -> str:
+        """Every protocol."""
+        return ""
+
+
+class SubnetFlows(t.NamedTuple):
+    """The flows over the border of a subnet, in one direction.
+
+    ``entering``: into it, of any protocol, but for those that the host began. Otherwise the UDP flows out of it, but
+    for those to the host.
+    """
+
+    subnet: Subnet
+    entering: bool
+
+    @property
+    def version(self) -> int:
+        """The IP version."""
+        return self.subnet.version
+
+    @property
+    def protocol(self) -> str:
+        """UDP alone of what leaves, "" for every protocol."""
+        return "" if self.entering else "udp"
+
+
+def former(before: Topology, after: Topology) -> t.Iterator[AddressFlows]:
+    """The addresses that an endpoint had before and no longer has: whoever is next to get one has no part in them."""
+    for name in sorted(before.endpoints):
+        was, will = before.endpoints[name], after.endpoints.get(name)
+        if was is not will:
+            for address in was.addresses:
+                if will is None or address not in will.addresses:
+                    yield AddressFlows(address)
+
+
+def unrouted(before: FamilyRules, after: FamilyRules) -> t.Iterator[Flow]:
+    """The endpoints' UDP ports that some could reach by route before and can no longer."""
+    old, new = _by_route(before), _by_route(after)
+    for key in sorted(old):
+        if not old[key] <= new.get(key, frozenset()):
+            yield Flow(after.version, *key)
+
+
+def uncovered(before: FamilyRules, after: FamilyRules) -> t.Iterator[SubnetFlows]:
+    """Those that began with another source address than what leaves their subnet is to have."""
+    for rule in after.sources:
+        if rule not in before.sources:
+            yield SubnetFlows(rule.subnet, False)
+
+
+def slipped_in(before: FamilyRules, after: FamilyRules) -> t.Iterator[SubnetFlows]:
+    """Those that may have begun while the guard of subnets was missing that is there again."""
+    guarded = {subnet for network in before.networks if network.guarded for subnet in network.subnets}
+    for network in after.networks if guarded else ():
+        for subnet in network.subnets if network.guarded else ():
+            if subnet in guarded:
+                yield SubnetFlows(subnet, True)
+
+
+def _by_route(rules: FamilyRules) -> dict[tuple[str, int], frozenset[str]]:
+    """By which interfaces, "" for any, each UDP port of an endpoint is reached by route."""
+    ways = [
+        (network.subnets, frozenset(network.trusted if network.guarded else ("", *network.trusted)))
+        for network in rules.networks
+        if network.trusted or not network.guarded
+    ]
+    found = {}
+    for port in rules.open_ports if ways else ():
+        address = parse_address(port.address, "address of an endpoint")
+        if port.protocol == "udp":
+            for subnets, interfaces in ways:
+                if any(address in subnet for subnet in subnets):
+                    found[port.address, port.port] = interfaces
+    return found
 
 
 def redirected(before: Table, after: Table) -> t.Iterator[Flow]:

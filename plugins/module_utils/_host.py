@@ -121,7 +121,7 @@ def observe(before: Topology, after: Topology, scope: Scope) -> Observed:
         links = sock.links()
         names = {link.index: name for name, link in links.items() if name in scope.networks}
         addresses = sock.addresses(names) if names else {}
-        sysctls = {key: read_sysctl(key) for key in (*FORWARDING.values(), *_bridge_keys(after, scope))}
+        sysctls = {key: read_sysctl(key) for key in (*FORWARDING.values(), *_keys(after, scope))}
     upstream = _upstream()
     return Observed(
         links=links,
@@ -149,9 +149,12 @@ def _advertised(after: Topology) -> tuple[str, ...]:
     return tuple(name for name in names if name not in ours and read_sysctl("net.ipv6.conf.%s.accept_ra" % name) == "1")
 
 
-def _bridge_keys(after: Topology, scope: Scope) -> t.Iterator[str]:
+def _keys(after: Topology, scope: Scope) -> t.Iterator[str]:
     for name in scope.networks & after.networks.keys():
         for key, _value in bridge_state(after, after.networks[name]).sysctls:
+            yield key
+    for name in scope.endpoints & after.endpoints.keys():
+        for key, _value in endpoint_state(after, after.endpoints[name]).host_sysctls:
             yield key
 
 

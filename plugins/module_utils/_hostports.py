@@ -13,7 +13,7 @@ protocol gets one common number.
 from __future__ import annotations
 
 import typing as t
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ._errors import InputError, StateError
 from ._model import Endpoint, Network, Publish, parse_address
@@ -24,8 +24,10 @@ __all__ = (
     "HostPorts",
     "PortBook",
     "bindings_of",
+    "check_grown",
     "choose_host_ports",
     "family_problem",
+    "held_warnings",
     "proxied_of",
     "translated_of",
     "versions_of",
@@ -41,13 +43,18 @@ Members = t.List[t.Tuple["Publish", t.Tuple["Binding", ...]]]
 
 
 class Holder(t.NamedTuple):
-    """A socket of the host that already has a port. ``address`` is "" where it listens on every address."""
+    """A socket of the host that already has a port.
+
+    ``address`` is "" where it listens on every address. ``may_go``: a task that was only checked may stop the process,
+    so that an exact port is granted all the same.
+    """
 
     version: int
     protocol: str
     address: str
     port: int
     process: str
+    may_go: bool = False
 
 
 class Binding(t.NamedTuple):
@@ -73,6 +80,10 @@ class HostPorts:
     free_choice: tuple[int, int] = (49153, 65535)
     reserved: frozenset[int] = frozenset()
     holders: tuple[Holder, ...] = ()
+
+    def in_check(self) -> HostPorts:
+        """The same in check mode behind other tasks, any of which may stop a process."""
+        return replace(self, holders=tuple(holder._replace(may_go=True) for holder in self.holders))
 
 
 @dataclass
@@ -200,6 +211,39 @@ def choose_host_ports(
     return chosen
 
 
+def check_grown(
+    grown: t.Sequence[tuple[Publish, tuple[Binding, ...], tuple[Binding, ...]]], book: PortBook, ports: HostPorts
+) -> None:
+    """Write publishes that change into ``book``, each with what it took until now and what it takes now.
+
+    :raises InputError: what one takes besides collides with another publish.
+    :raises StateError: a process of the host has it.
+    """
+    held = _Held(ports.holders)
+    for publish, before, after in grown:
+        for binding in after:
+            if binding in before:
+                book.enter(binding, publish)
+    for publish, before, after in grown:
+        added = tuple(binding for binding in after if binding not in before)
+        _require_free(publish, added, book, held)
+        for binding in added:
+            book.enter(binding, publish)
+
+
+def held_warnings(bindings: t.Iterable[Binding], ports: HostPorts) -> list[str]:
+    """Say of each host port among ``bindings`` that a process holds it now."""
+    held = _Held(ports.holders)
+    found = ((binding, held.holder(binding)) for binding in bindings)
+    # One sentence, however many IP versions and addresses there are.
+    pairs = dict.fromkeys((b.port, b.protocol, holder.process) for b, holder in found if holder is not None)
+    return [
+        "Host port %d/%s is held by %s now. The run itself refuses to publish it unless a task before it stops or "
+        "moves that process." % pair
+        for pair in pairs
+    ]
+
+
 class _Held:
     """The host's own sockets, by port."""
 
@@ -263,7 +307,7 @@ def _require_free(publish: Publish, bindings: tuple[Binding, ...], book: PortBoo
                 % (publish.spec, publish.endpoint, binding, other.spec, other.endpoint)
             )
         holder = held.holder(binding)
-        if holder is not None:
+        if holder is not None and not holder.may_go:
             raise StateError(
                 "Cannot publish %s for endpoint %s: host port %s is held by %s. "
                 "Stop that process or choose another host port."

@@ -12,7 +12,7 @@ import typing as t
 from ipaddress import IPv4Network, ip_network
 
 from ._errors import InputError
-from ._model import Address, Network, Subnet
+from ._model import Address, Endpoint, Network, Subnet
 
 __all__ = (
     "DEFAULT_POOLS",
@@ -20,6 +20,7 @@ __all__ = (
     "allocation_ranges",
     "check_address",
     "check_gateway",
+    "check_routes",
     "exhausted",
     "first_host",
     "free_addresses",
@@ -117,6 +118,20 @@ def check_address(endpoint: str, address: Address, network: Network) -> None:
             "Cannot give endpoint %s the address %s: %s. Choose another address inside it, or leave it out."
             % (endpoint, address, problem)
         )
+
+
+def check_routes(endpoint: Endpoint, network: Network) -> None:
+    """Check that no static route takes the place of the one that the kernel makes of an address.
+
+    :raises InputError: one leads to a subnet in which the endpoint has an address.
+    """
+    connected = {network.subnet_of(address) for address in endpoint.addresses} if endpoint.routes else ()
+    for route in endpoint.routes:
+        if route.destination in connected:
+            raise InputError(
+                "Cannot route %s of endpoint %s: that is the subnet of its own address, which is on the link already. "
+                "Leave the route out, or route parts of the subnet." % (route.destination, endpoint.name)
+            )
 
 
 def free_addresses(network: Network, version: int, taken: t.Container[Address]) -> t.Iterator[Address]:

@@ -130,7 +130,8 @@ def _network_chain(network: NetworkRules) -> str:
 def _guard(rules: FamilyRules) -> Chains:
     lines = []
     if rules.version == 4:
-        lines.append(_rule("-d %s ! -i lo" % _LOOPBACK[4], _HOST, "DROP"))
+        lines += [_rule("%s %s ! -i lo" % (end, _LOOPBACK[4]), _HOST, "DROP") for end in ("-d", "-s")]
+    lines += _origins(rules)
     lines.append(_rule(_ANSWERS, _HOST, "RETURN"))
     local = "-m addrtype --dst-type LOCAL"
     limits = limits_before(rules)
@@ -144,6 +145,15 @@ def _guard(rules: FamilyRules) -> Chains:
                     lines.append(_rule("-d %s -i %s" % (subnet, interface), network.bridge, "RETURN"))
                 lines.append(_rule("-d %s ! -i %s" % (subnet, network.bridge), network.bridge, "DROP"))
     return {("mangle", CHAIN): lines, **limits}
+
+
+def _origins(rules: FamilyRules) -> t.Iterator[Rule]:
+    """Whoever has an address of a network comes from its bridge. A list of sources may name it."""
+    # A rule matches one interface only; and what the host itself sends is not guarded against.
+    yield _rule("-i lo", _HOST, "RETURN")
+    for network in rules.networks:
+        for subnet in network.subnets if network.addressed else ():
+            yield _rule("-s %s ! -i %s" % (subnet, network.bridge), network.bridge, "DROP")
 
 
 def _filter(rules: FamilyRules) -> Chains:
@@ -169,6 +179,9 @@ def _filter(rules: FamilyRules) -> Chains:
 def _inbound(rules: FamilyRules, network: NetworkRules) -> Chains:
     """What may come in to a bridge from the forward path: what returns from there."""
     lines = [_rule(_ANSWERS, network.bridge, "RETURN")]
+    if network.sealed:
+        # Before answers: what flowed when the network was not yet sealed ends.
+        lines.insert(0, _rule("! -i %s" % network.bridge, network.bridge, "DROP"))
     drop = _rule("", network.bridge, "DROP")
     below: dict[str, list[Rule]] = {}
     if network.icc:

@@ -35,6 +35,7 @@ __all__ = (
     "is_our_chain",
     "restore_text",
     "same",
+    "same_guard",
     "same_translation",
     "steps",
 )
@@ -200,6 +201,11 @@ class Step(t.NamedTuple):
 def same_translation(there: Tables, wanted: Tables) -> bool:
     """Whether connections are led where they should, whatever else differs."""
     return all(place[0] != "nat" for places in _changed_places(there, wanted) for place in places)
+
+
+def same_guard(there: Tables, wanted: Tables) -> bool:
+    """Whether what is not to be addressed is guarded, whatever else differs."""
+    return all(place[0] != "mangle" for places in _changed_places(there, wanted) for place in places)
 
 
 def steps(before: Tables, after: Tables) -> dict[str, list[Step]]:

@@ -170,7 +170,15 @@ def build_rule(rule: t.Any, library: Library, words: Rule) -> bytes:
         raise ValueError("the rule has no target")
     # Some targets are only complete behind their check.
     rule.final_check()
+    _compare_whole_names(rule)
     return bytes(rule.rule)
+
+
+def _compare_whole_names(rule: t.Any) -> None:
+    """Of IPv6 rules, the library has the kernel compare one bit of each character of an interface's name."""
+    ends = getattr(rule.entry, "ipv6", None)
+    for mask in ("iniface_mask", "outiface_mask") if ends is not None else ():
+        setattr(ends, mask, bytes(getattr(ends, mask)).replace(b"\1", b"\xff"))
 
 
 def _options(words: Rule) -> t.Iterator[tuple[str, bool, list[str]]]:

@@ -15,10 +15,10 @@ import typing as t
 
 from . import _netns as netns
 from ._changes import AddAddress, AddRoute, RemoveAddress, RemoveRoute, SetLink
-from ._errors import KernelError
+from ._errors import DependencyError, KernelError
 from ._netlink import Batch, Socket
 from ._state import BridgeState, InterfaceAddress, RouteState, is_ours
-from ._sysctl import write_sysctl
+from ._sysctl import write_optional
 
 __all__ = (
     "add_address",
@@ -28,6 +28,7 @@ __all__ = (
     "indexes",
     "remove_address",
     "remove_route",
+    "require_open_files",
     "restore_bridge",
     "set_link",
 )
@@ -35,6 +36,8 @@ __all__ = (
 _FAMILY = {4: socket.AF_INET, 6: socket.AF_INET6}
 # The address is usable at once: a service that binds to it at start must not find it tentative.
 _IFA_F_NODAD = 2
+# Three times what a run was seen to have open at once, apart from the endpoints under construction.
+_RESERVE = 32
 
 Work = t.Callable[[Batch, int], None]
 
@@ -84,20 +87,11 @@ def add_bridge(state: BridgeState) -> None:
         batch.add(attempt, "link", "set", index=index, ifalias=state.alias)
         batch.send(sock)
         for key, value in state.sysctls:
-            _write_optional(key, value)
+            write_optional(key, value)
         for address in state.addresses:
             queue_address(batch, attempt, index, address)
         batch.add(attempt, "link", "set", index=index, state="up")
         batch.send(sock)
-
-
-def _write_optional(key: str, value: str) -> None:
-    """Write a setting; one that a kernel without IPv6 does not have is no error."""
-    try:
-        write_sysctl(key, value)
-    except KernelError as problem:
-        if not (key.startswith("net.ipv6.") and problem.code == errno.ENOENT):
-            raise
 
 
 def delete_bridge(state: BridgeState) -> None:
@@ -262,8 +256,9 @@ def queue_setting(batch: Batch, attempt: str, index: int, field: str, value: t.A
     """Collect the request that sets one property of an interface."""
     if field == "hairpin":
         batch.add(attempt, "brport", "set", index=index, mode=int(value))
-    elif field == "isolated":
-        batch.add(attempt, "brport", "set", index=index, isolated=int(value))
+    elif field in ("isolated", "group_fwd_mask"):
+        port: dict[str, t.Any] = {field: int(value)}
+        batch.add(attempt, "brport", "set", index=index, **port)
     elif field == "master":
         master = value if isinstance(value, int) else index_of(value, attempt) if value else 0
         batch.add(attempt, "link", "set", index=index, master=master)
@@ -276,9 +271,33 @@ def queue_setting(batch: Batch, attempt: str, index: int, field: str, value: t.A
 
 def open_file_limit() -> int:
     """How many more files this process may open, with a reserve for everything else."""
+    return max(_open_files()[1] - _RESERVE, 2)
+
+
+def require_open_files() -> None:
+    """Make sure that this process may open as many files as a run and its undoing take.
+
+    :raises DependencyError: it may not; names the limit.
+    """
+    limit, more = _open_files()
+    if more < _RESERVE:
+        raise DependencyError(
+            "Cannot work on this host: this process may have %d files open, which is %d more than it has, and a run "
+            "and its undoing take up to %d more. Nothing was changed. Raise the limit of open files, by 'ulimit -n' "
+            "or by LimitNOFILE= of the systemd unit that this runs in." % (limit, max(more, 0), _RESERVE)
+        )
+
+
+def _open_files() -> tuple[int, int]:
+    """How many files this process may have open, and how many more than now that is."""
     import resource
 
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    return max(hard - len(os.listdir("/proc/self/fd")) - 32, 2)
+    try:
+        return hard, hard - len(os.listdir("/proc/self/fd"))
+    except OSError as problem:
+        if problem.errno != errno.EMFILE:
+            raise
+        return hard, 0

@@ -31,6 +31,7 @@ from ._errors import InputError
 from ._names import INTERFACE_NAME_LIMIT
 
 __all__ = (
+    "LEAST_MTU",
     "MODES",
     "Address",
     "Endpoint",
@@ -54,6 +55,9 @@ __all__ = (
 
 Address = t.Union[IPv4Address, IPv6Address]
 Subnet = t.Union[IPv4Network, IPv6Network]
+
+# RFC 791 and RFC 8200: the smallest MTU that a link of each IP version may have, in bytes.
+LEAST_MTU = {4: 68, 6: 1280}
 
 MODES = ("nat", "routed", "internal", "isolated")
 PROTOCOLS = ("tcp", "udp", "sctp")

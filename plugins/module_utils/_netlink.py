@@ -25,6 +25,7 @@ from ipaddress import ip_address, ip_interface, ip_network
 from ._errors import DependencyError, KernelError, kernel_words
 from ._facts import Way
 from ._model import Address
+from ._nla import pack_attribute, read_attributes
 from ._state import InterfaceAddress, Link, RouteState
 
 try:
@@ -40,12 +41,13 @@ __all__ = ("PYROUTE2_MINIMUM", "Batch", "Request", "Socket", "require_pyroute2")
 PYROUTE2_MINIMUM = (0, 6, 13)
 
 _HEADER = struct.Struct("=IHHII")
-_ATTRIBUTE = struct.Struct("=HH")
-_NLM_F_REQUEST, _NLM_F_REQUEST_DUMP = 0x1, 0x301
+_NLM_F_REQUEST, _NLM_F_REQUEST_ACK, _NLM_F_REQUEST_DUMP = 0x1, 0x5, 0x301
 _NLM_F_ECHO = 0x8
 _NLMSG_ERROR, _NLMSG_DONE = 2, 3
 _DUMP_INTERRUPTED = 0x10
 _RTM_GETLINK, _RTM_GETADDR, _RTM_GETROUTE, _RTM_GETNEIGH = 18, 22, 26, 30
+# The first request of the subsystem ctnetlink, on a socket of NETLINK_NETFILTER.
+_CT_GET = 0x101
 # NUD_NOARP and NUD_PERMANENT: what nobody has learned.
 _NOT_LEARNED = 0xC0
 _SO_SNDBUFFORCE, _SO_RCVBUFFORCE = 32, 33
@@ -54,9 +56,17 @@ _BUFFER = 1 << 21
 # More requests in one send than this fill the receive buffer with acknowledgements before they are read.
 _CHUNK = 64
 _IFF_UP = 1
-_ATTRIBUTE_MASK = 0x3FFF
 _MAIN_TABLE = 254
 _RTN_UNICAST, _RTN_LOCAL = 1, 2
+_RTA_OIF, _RTA_GATEWAY, _RTA_MULTIPATH, _RTA_VIA = 4, 5, 9, 18
+# What a dump lists, in words.
+_LISTED = {
+    _RTM_GETLINK: "interfaces",
+    _RTM_GETADDR: "addresses",
+    _RTM_GETROUTE: "routes",
+    _RTM_GETNEIGH: "neighbours",
+    _CT_GET: "tracked flows",
+}
 
 
 def require_pyroute2() -> str:
@@ -113,11 +123,28 @@ class Request(t.NamedTuple):
     tolerated: tuple[int, ...]
     message: bytearray
 
+    @classmethod
+    def of(cls, attempt: str, tolerated: tuple[int, ...], kind: int, body: bytes) -> Request:
+        """A request of this type, to be acknowledged."""
+        return cls(attempt, tolerated, bytearray(_HEADER.pack(16 + len(body), kind, _NLM_F_REQUEST_ACK, 0, 0) + body))
+
 
 @functools.cache
 def _encoder() -> t.Any:
     # One for the whole process: from pyroute2 0.9 on each of them has an event loop and its files.
     return IPBatch()
+
+
+def _is_plain(value: t.Any) -> bool:
+    return isinstance(value, (int, str))
+
+
+@functools.lru_cache(maxsize=1024)
+def _encoded(method: str, args: tuple[str, ...], options: tuple[tuple[str, t.Any], ...]) -> bytes:
+    encoder = _encoder()
+    encoder.reset()
+    getattr(encoder, method)(*args, **dict(options))
+    return bytes(encoder.batch)
 
 
 class Batch:
@@ -133,10 +160,9 @@ class Batch:
         :param method: the pyroute2 call, for example ``link``; ``args`` and ``options`` are its own.
         :param tolerate: errnos that mean that the work was done already.
         """
-        encoder = _encoder()
-        encoder.reset()
-        getattr(encoder, method)(*args, **options)
-        self.requests.append(Request(attempt, tolerate, bytearray(encoder.batch)))
+        # What is said inside a thousand namespaces is mostly the same, and encoding takes longer than what it asks for.
+        encode = _encoded if all(map(_is_plain, options.values())) else _encoded.__wrapped__
+        self.requests.append(Request(attempt, tolerate, bytearray(encode(method, args, tuple(options.items())))))
 
     def send(self, sock: Socket) -> None:
         """Send all that was collected and wait for every answer.
@@ -151,8 +177,8 @@ class Batch:
 class Socket:
     """A route netlink socket in the network namespace that the thread is in when it is made."""
 
-    def __init__(self) -> None:
-        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE)
+    def __init__(self, protocol: int = socket.NETLINK_ROUTE) -> None:
+        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, protocol)
         self._socket.bind((0, 0))
         for option, modest in ((_SO_SNDBUFFORCE, socket.SO_SNDBUF), (_SO_RCVBUFFORCE, socket.SO_RCVBUF)):
             try:
@@ -211,17 +237,23 @@ class Socket:
             yield kind, flags, sequence, data[offset + 16 : offset + length]
             offset += (length + 3) & ~3
 
-    def _dump(self, kind: int, body: bytes) -> list[memoryview]:
+    def dump(self, kind: int, body: bytes, keep: t.Callable[[memoryview], bool] = lambda _: True) -> list[memoryview]:
+        """What the kernel lists, without the headers of its messages.
+
+        :param keep: which of them are of interest.
+        :raises KernelError: the kernel refused, or could not come to an end.
+        """
         # The kernel tells when what it lists changed while it was listing: then the list may have gaps.
         for _attempt in range(20):
-            found, complete = self._dump_once(kind, body)
+            found, complete = self._dump_once(kind, body, keep)
             if complete:
                 return found
         raise KernelError(
-            "Cannot list links: they were changing all the time. Run again when the host is quiet.", errno.EINTR
+            "Cannot list the %s: they were changing all the time. Run again when the host is quiet." % _LISTED[kind],
+            errno.EINTR,
         )
 
-    def _dump_once(self, kind: int, body: bytes) -> tuple[list[memoryview], bool]:
+    def _dump_once(self, kind: int, body: bytes, keep: t.Callable[[memoryview], bool]) -> tuple[list[memoryview], bool]:
         self._sequence += 1
         header = _HEADER.pack(16 + len(body), kind, _NLM_F_REQUEST_DUMP, self._sequence, 0)
         self._socket.send(header + body)
@@ -236,18 +268,20 @@ class Socket:
                     return found, complete
                 if answer == _NLMSG_ERROR:
                     code = -struct.unpack_from("=i", content)[0]
-                    raise KernelError("Cannot list links: the kernel said: %s." % kernel_words(code), code)
-                found.append(content)
+                    words = "Cannot list the %s: the kernel said: %s." % (_LISTED[kind], kernel_words(code))
+                    raise KernelError(words, code)
+                if keep(content):
+                    found.append(content)
 
     def links(self) -> dict[str, Link]:
         """All interfaces of the namespace, by name."""
-        return {link.name: link for link in map(_link, self._dump(_RTM_GETLINK, bytes(16)))}
+        return {link.name: link for link in map(_link, self.dump(_RTM_GETLINK, bytes(16)))}
 
     def counters(self) -> dict[str, dict[str, int]]:
         """Packets and bytes, received and sent, of all interfaces of the namespace, by name."""
         found = {}
-        for message in self._dump(_RTM_GETLINK, bytes(16)):
-            attributes = _attributes(message, 16)
+        for message in self.dump(_RTM_GETLINK, bytes(16)):
+            attributes = read_attributes(message, 16)
             if 23 in attributes:  # IFLA_STATS64
                 values = struct.unpack_from("=4Q", attributes[23])
                 found[_text(attributes.get(3))] = dict(
@@ -258,11 +292,11 @@ class Socket:
     def addresses(self, names: t.Mapping[int, str]) -> dict[str, frozenset[InterfaceAddress]]:
         """The addresses of the interfaces in ``names`` (index to name), link-local ones left out."""
         found: dict[str, set[InterfaceAddress]] = {}
-        for message in self._dump(_RTM_GETADDR, bytes(8)):
+        for message in self.dump(_RTM_GETADDR, bytes(8)):
             family, prefix, _flags, _scope, index = struct.unpack_from("=BBBBi", message)
             if index not in names or family not in (socket.AF_INET, socket.AF_INET6):
                 continue
-            attributes = _attributes(message, 8)
+            attributes = read_attributes(message, 8)
             # IFA_LOCAL where there is one: IFA_ADDRESS is the other end of a point-to-point link.
             packed = bytes(attributes.get(2) or attributes.get(1) or b"")
             address = ip_address(packed)
@@ -273,25 +307,24 @@ class Socket:
     def neighbours(self) -> list[tuple[int, Address, str]]:
         """What was learned of neighbours: interface index, address and MAC address ("" while there is none)."""
         found = []
-        for message in self._dump(_RTM_GETNEIGH, bytes(12)):
+        for message in self.dump(_RTM_GETNEIGH, bytes(12)):
             family, index, state = struct.unpack_from("=BxxxiH", message)
-            attributes = _attributes(message, 12)
+            attributes = read_attributes(message, 12)
             if family in (socket.AF_INET, socket.AF_INET6) and 1 in attributes and not state & _NOT_LEARNED:
                 mac = ":".join("%02x" % octet for octet in attributes.get(2, b""))
                 found.append((index, ip_address(bytes(attributes[1])), mac))
         return found
 
     def routes(self) -> list[tuple[RouteState, int]]:
-        """The unicast routes of the main table, each with its outgoing interface's index."""
+        """The unicast routes of the main table, each with its outgoing interface's index; of several ways the first."""
         found = []
-        for message in self._dump(_RTM_GETROUTE, bytes(12)):
+        for message in self.dump(_RTM_GETROUTE, bytes(12)):
             family, prefix, _source, _tos, table, _protocol, _scope, kind = struct.unpack_from("=8B", message)
             if table != _MAIN_TABLE or kind != _RTN_UNICAST or family not in (socket.AF_INET, socket.AF_INET6):
                 continue
-            attributes = _attributes(message, 12)
+            attributes = read_attributes(message, 12)
             packed = bytes(attributes.get(1) or bytes(4 if family == socket.AF_INET else 16))
-            via = ip_address(bytes(attributes[5])) if 5 in attributes else None
-            index = struct.unpack("=i", attributes[4])[0] if 4 in attributes else 0
+            via, index = _hop(attributes)
             found.append((RouteState(ip_network("%s/%d" % (ip_address(packed), prefix)), via), index))
         return found
 
@@ -299,10 +332,10 @@ class Socket:
         """How the kernel would send to an address; None if it would not."""
         size = len(destination.packed)
         family = socket.AF_INET if size == 4 else socket.AF_INET6
-        body = struct.pack("=8BI", family, 8 * size, 0, 0, 0, 0, 0, 0, 0) + _ATTRIBUTE.pack(4 + size, 1)
+        body = struct.pack("=8BI", family, 8 * size, 0, 0, 0, 0, 0, 0, 0) + pack_attribute(1, destination.packed)
         self._sequence += 1
-        header = _HEADER.pack(16 + len(body) + size, _RTM_GETROUTE, _NLM_F_REQUEST, self._sequence, 0)
-        self._socket.send(header + body + destination.packed)
+        header = _HEADER.pack(16 + len(body), _RTM_GETROUTE, _NLM_F_REQUEST, self._sequence, 0)
+        self._socket.send(header + body)
         while True:
             for answer, _flags, sequence, content in self._messages():
                 if sequence == self._sequence:
@@ -312,23 +345,29 @@ class Socket:
         kind = struct.unpack_from("=8B", message)[7]
         if kind not in (_RTN_UNICAST, _RTN_LOCAL):
             return None
-        attributes = _attributes(message, 12)
-        index = struct.unpack("=i", attributes[4])[0]
+        attributes = read_attributes(message, 12)
+        via, index = _hop(attributes)
         names = {link.index: link.name for link in self.links().values()}
-        via, source = (ip_address(bytes(attributes[number])) if number in attributes else None for number in (5, 7))
+        source = ip_address(bytes(attributes[7])) if 7 in attributes else None
         return Way(names.get(index, ""), via, source, kind == _RTN_LOCAL)
 
 
-def _attributes(message: memoryview, offset: int) -> dict[int, memoryview]:
-    found = {}
-    end = len(message)
-    while offset + 4 <= end:
-        length, kind = _ATTRIBUTE.unpack_from(message, offset)
-        if length < 4:
-            break
-        found[kind & _ATTRIBUTE_MASK] = message[offset + 4 : offset + length]
-        offset += (length + 3) & ~3
-    return found
+def _hop(attributes: t.Mapping[int, memoryview]) -> tuple[Address | None, int]:
+    """The gateway of a route, None for none, and its outgoing interface's index, 0 for none; of several the first."""
+    if _RTA_MULTIPATH in attributes:
+        # struct rtnexthop: the length with its attributes, flags, weight and index.
+        hops = attributes[_RTA_MULTIPATH]
+        length, index = struct.unpack_from("=Hxxi", hops)
+        return _gateway(read_attributes(hops[:length], 8)), index
+    index = struct.unpack("=i", attributes[_RTA_OIF])[0] if _RTA_OIF in attributes else 0
+    return _gateway(attributes), index
+
+
+def _gateway(attributes: t.Mapping[int, memoryview]) -> Address | None:
+    if _RTA_VIA in attributes:
+        # struct rtvia: the address behind its family.
+        return ip_address(bytes(attributes[_RTA_VIA][2:]))
+    return ip_address(bytes(attributes[_RTA_GATEWAY])) if _RTA_GATEWAY in attributes else None
 
 
 def _text(value: memoryview | None) -> str:
@@ -337,11 +376,11 @@ def _text(value: memoryview | None) -> str:
 
 def _link(message: memoryview) -> Link:
     _family, _type, index, flags, _change = struct.unpack_from("=BxHiII", message)
-    attributes = _attributes(message, 16)
-    info = _attributes(attributes[18], 0) if 18 in attributes else {}
+    attributes = read_attributes(message, 16)
+    info = read_attributes(attributes[18], 0) if 18 in attributes else {}
     port: dict[int, memoryview] = {}
     if _text(info.get(4)) == "bridge" and 5 in info:
-        port = _attributes(info[5], 0)
+        port = read_attributes(info[5], 0)
     mac = bytes(attributes.get(1) or b"")
     return Link(
         index=index,
@@ -354,4 +393,5 @@ def _link(message: memoryview) -> Link:
         master=struct.unpack("=I", attributes[10])[0] if 10 in attributes else 0,
         hairpin=bool(port.get(4, b"\0")[0]),
         isolated=bool(port.get(33, b"\0")[0]),
+        group_fwd_mask=struct.unpack("=H", port[31])[0] if 31 in port else 0,
     )

@@ -187,8 +187,12 @@ def _guard_chains(rules: FamilyRules, family: str, loopback: str) -> t.Iterator[
             "guard endpoints",
         )
     ]
+    guard[:0] = _origins(rules, family)
     if rules.version == 4:
-        guard.insert(0, ('iifname != "lo" ip daddr %s drop' % loopback, "loopback addresses do not come by wire"))
+        guard[:0] = [
+            ('iifname != "lo" ip %s %s drop' % (end, loopback), "loopback addresses do not come by wire")
+            for end in ("daddr", "saddr")
+        ]
     if any(item.allowed is not None for item in rules.translations):
         service = "meta l4proto . th dport"
         yield chain_of(
@@ -203,6 +207,14 @@ def _guard_chains(rules: FamilyRules, family: str, loopback: str) -> t.Iterator[
     yield chain_of("guard", ("filter", "prerouting", _GUARD_PRIORITY), guard)
 
 
+def _origins(rules: FamilyRules, family: str) -> t.Iterator[tuple[str, str]]:
+    """Whoever has an address of a network comes from its bridge. A list of sources may name it."""
+    for network in rules.networks:
+        for subnet in network.subnets if network.addressed else ():
+            rule = '%s saddr %s iifname != { "lo", "%s" } drop' % (family, subnet, network.bridge)
+            yield rule, "%s: its addresses do not come from elsewhere" % network.bridge
+
+
 def _loopback_rule(version: int, loopback: str) -> tuple[str, str]:
     if version == 6:
         return "ip6 daddr %s return" % loopback, "the kernel cannot translate the loopback address"
@@ -215,11 +227,14 @@ def _inbound(network: NetworkRules, family: str, ping: str, limits: bool) -> t.I
         # Before answers: the connections of a source that was taken from the list end.
         port = "%s daddr . meta l4proto . th dport vmap @limited_ports" % family
         yield 'iifname != "%s" %s' % (network.bridge, port), "sources of endpoint ports"
+    if network.sealed:
+        # Before answers: what flowed when the network was not yet sealed ends.
+        yield 'iifname != "%s" drop' % network.bridge, "sealed: nothing enters"
     yield "ct state { established, related } accept", "answers"
     if network.icc:
         yield 'iifname "%s" accept' % network.bridge, "within the network"
     if network.sealed:
-        yield "drop", "sealed: nothing enters"
+        yield "drop", "neighbours are kept apart"
         return
     if not network.icc:
         # By way of the host's address; by no other, be it over the gateway.

@@ -236,6 +236,16 @@ def same(there: Table, wanted: Table) -> bool:
     return not transaction(there, wanted)
 
 
+def same_chains(there: Table, known: Table, names: t.Iterable[str]) -> bool:
+    """Whether the kernel's table has these chains as the other has them, and carries them out."""
+    alike = all(_identity(there.chains.get(name)) == _identity(known.chains.get(name)) for name in names)
+    return alike and there.flagged == known.flagged
+
+
+def _identity(chain: Chain | None) -> tuple[t.Any, ...] | None:
+    return None if chain is None else (chain.hook, chain.comments)
+
+
 def drift(there: Table, known: Table) -> t.Iterator[str]:
     """Sentences on how the kernel's table differs from the one that it was given."""
     name = "%s %s" % (FAMILY[known.version], TABLE)

@@ -8,7 +8,8 @@
 
 The order makes every intermediate state a safe one. Rules come first, so that a guard stands before what it guards
 and a port that goes is closed before its endpoint goes; then what is created or changed; then forwarding; what is
-deleted comes last, so that nothing is lost if an earlier step fails; and after it the guard of what was deleted.
+deleted comes last, so that nothing is lost if an earlier step fails; and after it the guard of what was deleted, and
+the flows of addresses that have no owner any more.
 """
 
 from __future__ import annotations
@@ -33,9 +34,11 @@ from ._changes import (
 )
 from ._errors import StateError
 from ._model import Endpoint, Network
+from ._plan_links import link_changes, moved_addresses, setting_changes, sysctl_changes
 from ._plan_rules import RulesPlanner
 from ._state import (
     ANY_UPSTREAM,
+    TO_ALL_GROUPS,
     BridgeState,
     EndpointState,
     Inside,
@@ -45,7 +48,6 @@ from ._state import (
     endpoint_state,
     files_of,
     is_ours,
-    same_setting,
 )
 from ._topology import Topology
 
@@ -107,6 +109,7 @@ def make_plan(
     backend: str,
     had_backend: str = "",
     given: t.Sequence[Topology] = (),
+    refused: list[str] | None = None,
 ) -> list[Change]:
     """The changes that bring the host from what is observed to ``after``.
 
@@ -115,6 +118,7 @@ def make_plan(
     :param had_backend: the one that is known to carry those of ``before``, "" for none.
     :param given: after interrupted runs, all the topologies of which the host may hold something; otherwise that is
         ``before``.
+    :param refused: is given the sentences on networks and endpoints that are not to be had, in place of an error.
     :raises StateError: an interface, a namespace or a firewall's chain of a wanted name is not ours.
     """
     given = given or (before,)
@@ -123,16 +127,27 @@ def make_plan(
     rules_plan = RulesPlanner(before, after, observed, _going(deletions), given)
     changes: list[Change] = [*rules_plan.rules(backend, had_backend), *rules_plan.firewalld()]
     for name in sorted(scope.networks & after.networks.keys()):
-        changes += planner.bridge(after.networks[name])
+        changes += _unless_refused(planner.bridge(after.networks[name]), refused)
     for name in sorted(scope.endpoints & after.endpoints.keys()):
-        changes += planner.endpoint(after.endpoints[name])
+        changes += _unless_refused(planner.endpoint(after.endpoints[name]), refused)
     changes += planner.files(scope)
     changes += planner.forwarding()
     changes += rules_plan.proxies()
     changes += rules_plan.reservations()
     changes += deletions
     changes += rules_plan.last_rules(backend)
+    changes += rules_plan.former_addresses()
     return changes
+
+
+def _unless_refused(steps: t.Iterable[Change], refused: list[str] | None) -> list[Change]:
+    try:
+        return list(steps)
+    except StateError as problem:
+        if refused is None:
+            raise
+        refused.append(str(problem))
+        return []
 
 
 def _going(deletions: t.Iterable[Change]) -> frozenset[tuple[str, str]]:
@@ -161,24 +176,24 @@ class _Planner:
             return
         if not is_ours(link, wanted):
             raise _foreign_interface("set up network %s" % network.name, link)
-        yield from _link_changes(subject, "", link, {"mac": wanted.mac, "mtu": wanted.mtu, "alias": wanted.alias})
-        yield from self._sysctls(subject, "", wanted.sysctls, self.seen.sysctls)
-        had = {
+        yield from link_changes(subject, "", link, {"mac": wanted.mac, "alias": wanted.alias})
+        ipv6 = [(key, value) for key, value in wanted.sysctls if key.startswith("net.ipv6.")]
+        yield from sysctl_changes(subject, "", [each for each in wanted.sysctls if each not in ipv6], self.seen.sysctls)
+        had = [
             address
             for topology in self.given
             if network.name in topology.networks
             for address in bridge_state(topology, topology.networks[network.name]).addresses
-        }
+        ]
         there = self.seen.addresses.get(network.name, frozenset())
-        # Removing first: the kernel takes away the later addresses of a subnet together with the first one.
-        gone = sorted((had - set(wanted.addresses)) & there, key=str)
+        gone, new = moved_addresses(had, wanted.addresses, there)
         for address in gone:
             yield RemoveAddress(subject, "", network.name, address)
-        dropped = {address.network for address in gone}
-        for address in wanted.addresses:
-            if address not in there or address.network in dropped:
-                yield AddAddress(subject, "", network.name, address)
-        yield from _link_changes(subject, "", link, {"up": True})
+        # Between the two: while IPv6 is switched off, no address of it can be added, nor put back.
+        yield from setting_changes(subject, "", link, wanted.mtu, ipv6, self.seen.sysctls)
+        for address in new:
+            yield AddAddress(subject, "", network.name, address)
+        yield from link_changes(subject, "", link, {"up": True})
 
     def _rejoin(self, network: Network) -> t.Iterator[Change]:
         """Ports that lost their bridge: their services still run, so they are put back, not made anew.
@@ -193,6 +208,7 @@ class _Planner:
             subject = ("endpoints", endpoint.name)
             yield SetLink(subject, "", link.name, "master", self._master(link), network.name)
             yield SetLink(subject, "", link.name, "hairpin", False, True)
+            yield SetLink(subject, "", link.name, "group_fwd_mask", 0, TO_ALL_GROUPS)
 
     def _master(self, link: Link) -> str | None:
         return next((name for name, item in self.seen.links.items() if item.index == link.master), None)
@@ -225,37 +241,29 @@ class _Planner:
         yield from self._inside(subject, wanted, inside)
 
     def _host_end(self, subject: tuple[str, str], wanted: EndpointState, link: Link) -> t.Iterator[Change]:
-        settings: dict[str, t.Any] = {"mac": wanted.host_mac, "mtu": wanted.mtu, "alias": wanted.alias}
+        yield from setting_changes(subject, "", link, wanted.mtu, wanted.host_sysctls, self.seen.sysctls)
+        settings: dict[str, t.Any] = {"mac": wanted.host_mac, "alias": wanted.alias}
         bridge = self.seen.links.get(wanted.bridge)
         # A bridge that this plan creates takes its ports back itself.
         if bridge is not None:
             # Rules keep neighbours apart. A port that is isolated would also stop what the kernel translates on the
             # bridge itself, which with br_netfilter is how one reaches a published port of the other.
-            settings.update(hairpin=True, isolated=False)
+            settings.update(hairpin=True, isolated=False, group_fwd_mask=TO_ALL_GROUPS)
             if link.master != bridge.index:
                 yield SetLink(subject, "", link.name, "master", self._master(link), wanted.bridge)
-                link = replace(link, hairpin=False, isolated=False)
-        yield from _link_changes(subject, "", link, {**settings, "up": True})
+                link = replace(link, hairpin=False, isolated=False, group_fwd_mask=0)
+        yield from link_changes(subject, "", link, {**settings, "up": True})
 
     def _inside(self, subject: tuple[str, str], wanted: EndpointState, inside: Inside) -> t.Iterator[Change]:
         name, interface = wanted.name, wanted.interface
         link = inside.links[interface]
         had = self._had(name)
-        yield from _link_changes(subject, name, link, {"mac": wanted.mac, "mtu": wanted.mtu})
-        yield from self._sysctls(subject, name, wanted.sysctls, inside.sysctls)
-        loopback = inside.links.get("lo")
-        if loopback is not None:
-            yield from _link_changes(subject, name, loopback, {"up": True})
-        yield from _link_changes(subject, name, link, {"up": True})
+        yield from link_changes(subject, name, link, {"mac": wanted.mac})
         there = inside.addresses.get(interface, frozenset())
         for route in dict.fromkeys(route for state in had for route in state.routes):
             if route not in wanted.routes and route in inside.routes:
                 yield RemoveRoute(subject, name, interface, route)
-        gone = [
-            address
-            for address in dict.fromkeys(address for state in had for address in state.addresses)
-            if address not in wanted.addresses and address in there
-        ]
+        gone, new = moved_addresses([address for state in had for address in state.addresses], wanted.addresses, there)
         if gone:
             # The kernel would drop these with the addresses, and an undone run has to know of them.
             for route in wanted.routes:
@@ -263,10 +271,13 @@ class _Planner:
                     yield RemoveRoute(subject, name, interface, route)
         for address in gone:
             yield RemoveAddress(subject, name, interface, address)
-        subnets = {address.network for address in gone}
-        for address in wanted.addresses:
-            if address not in there or address.network in subnets:
-                yield AddAddress(subject, name, interface, address)
+        yield from setting_changes(subject, name, link, wanted.mtu, wanted.sysctls, inside.sysctls)
+        loopback = inside.links.get("lo")
+        if loopback is not None:
+            yield from link_changes(subject, name, loopback, {"up": True})
+        yield from link_changes(subject, name, link, {"up": True})
+        for address in new:
+            yield AddAddress(subject, name, interface, address)
         # The kernel drops routes together with the address or the link that they stood on.
         dropped = bool(gone) or not link.up
         for route in wanted.routes:
@@ -282,18 +293,6 @@ class _Planner:
             for topology in self.given
             if name in topology.endpoints and topology.endpoints[name].network in topology.networks
         ]
-
-    @staticmethod
-    def _sysctls(
-        subject: tuple[str, str], endpoint: str, wanted: t.Iterable[tuple[str, str]], there: t.Mapping[str, str | None]
-    ) -> t.Iterator[SetSysctl]:
-        for key, value in wanted:
-            current = there.get(key)
-            if current is None and key.startswith("net.ipv6."):
-                # A kernel booted without IPv6 has nothing to switch off.
-                continue
-            if not same_setting(current, value):
-                yield SetSysctl(subject, endpoint, key, current, value)
 
     # What belongs to no single link
 
@@ -361,12 +360,3 @@ def _foreign_interface(attempt: str, link: Link) -> StateError:
         "It was left alone; remove it or choose another name."
         % (attempt, link.name, link.kind or "physical", link.alias)
     )
-
-
-def _link_changes(
-    subject: tuple[str, str], endpoint: str, link: Link, settings: t.Mapping[str, t.Any]
-) -> t.Iterator[SetLink]:
-    for name, value in settings.items():
-        current = getattr(link, name)
-        if current != value:
-            yield SetLink(subject, endpoint, link.name, name, current, value)

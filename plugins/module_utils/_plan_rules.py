@@ -11,16 +11,17 @@ from __future__ import annotations
 import typing as t
 from dataclasses import replace
 
-from ._backends import BACKENDS, NFTABLES, Tables, bridge_words, check_names, rendered, wanted_tables
+from ._backends import BACKENDS, NFTABLES, Tables, bridge_words, check_names, parts_held, rendered, wanted_tables
 from ._changes import Change
 from ._changes_rules import ChangeFirewalld, ChangeProxies, ChangeReservations, ChangeRules, ForgetFlows
 from ._errors import StateError
-from ._flows import redirected, shut_out
+from ._flows import SubnetFlows, former, redirected, shut_out, slipped_in, uncovered, unrouted
 from ._foreign import firewalld_files, is_written_by_us
 from ._ipt_table import has_our_rules, same_translation
 from ._model import Subnet
 from ._proxy_units import proxies_of
 from ._reservations import reserved_of
+from ._ruleset import FamilyRules, rules_of
 from ._state import Observed
 from ._topology import Topology
 
@@ -72,6 +73,9 @@ class RulesPlanner:
                 subject, name, self._spelled(name, there, (wanted, known)), wanted, tuple(drifted), replaces
             )
         yield from self._stale(subject, had_backend)
+        astray = tuple(dict.fromkeys(self._astray(backend, had_backend)))
+        if astray:
+            yield ForgetFlows(subject, astray)
 
     def _holders(self, backend: str) -> list[str]:
         """Who may hold rules of ours, the wanted backend first. Whose chains are another's are left out."""
@@ -136,7 +140,36 @@ class RulesPlanner:
             found = (flow for old in olds for version in (4, 6) for flow in stale(old[version], new[version]))
             flows = tuple(dict.fromkeys(found))
             if flows:
-                yield ForgetFlows(subject, flows)
+                yield ForgetFlows(subject, flows, stale.__name__)
+        rules = [rules_of(topology) for topology in (*self.given, self.after)]
+        flows = tuple(dict.fromkeys(f for old in rules for n in (4, 6) for f in unrouted(old[n], rules[-1][n])))
+        if flows:
+            yield ForgetFlows(subject, flows, "unrouted")
+
+    def _astray(self, backend: str, had_backend: str) -> t.Iterator[SubnetFlows]:
+        """What began without rules that are wanted: they are new, or were missing for a while."""
+        for version in (4, 6):
+            new = rules_of(self.after)[version]
+            # Of what the kernel does already, an interrupted run may not have forgotten what began before.
+            done = self._parts(backend, self.after, version)[1]
+            for topology in self.given[:-1] if done else self.given:
+                yield from uncovered(rules_of(topology)[version], new)
+            if had_backend:
+                guard, post = self._parts(had_backend, self.before, version)
+                if not (post or done):
+                    yield from uncovered(FamilyRules(version), new)
+                if not guard:
+                    yield from slipped_in(rules_of(self.before)[version], new)
+
+    def _parts(self, backend: str, topology: Topology, version: int) -> tuple[bool, bool]:
+        there = self.seen.tables.get(backend, {}).get(version)
+        return parts_held(backend, there, rendered(backend, topology)[version])
+
+    def former_addresses(self) -> t.Iterator[Change]:
+        """What must not reach the next owner of an address. To come behind all that takes an address away."""
+        flows = tuple(dict.fromkeys(flow for topology in self.given for flow in former(topology, self.after)))
+        if flows:
+            yield ForgetFlows(("rules", "bridgeport"), flows)
 
     def firewalld(self) -> t.Iterator[Change]:
         """What a firewalld that runs is told; what it was told stays until the networks go, for it may run again."""

@@ -9,7 +9,8 @@
 Two files. ``topology.json`` is what the host holds. ``pending.json`` is there only while a run is changing the host:
 it is what that run was asked for. Committing is one rename, so nothing can fail between the last change and the
 record of it; and a run that was killed leaves ``pending.json`` behind, which the next run carries to its end. Should
-that one be killed as well, ``unfinished.json`` still tells what the first had been asked for.
+that one be killed as well, ``unfinished.json`` still tells what the first had been asked for. Where nothing is asked
+for any more, no file is left: committing is then to remove ``topology.json``, and ``pending.json`` goes after it.
 """
 
 from __future__ import annotations
@@ -166,17 +167,21 @@ class Record:
             ) from None
 
     def commit(self, keep: bool = True) -> None:
-        """Make what :meth:`begin` wrote the record. One rename.
+        """Make what :meth:`begin` wrote the record. One rename, or one removal.
 
         :param keep: False where nothing is asked for any more: then no file is left.
 
-        :raises RecordError: the rename failed, and nothing was put in place.
+        :raises RecordError: that failed, and nothing was put in place.
         """
         try:
             # Nothing is left of it: the host holds what is pending.
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(self.unfinished_path)
-            os.rename(self.pending_path, self.path)
+            if keep:
+                os.rename(self.pending_path, self.path)
+            else:
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(self.path)
         except OSError as problem:
             raise RecordError(
                 "Cannot put the record %s in place: the system said: %s."
@@ -185,7 +190,7 @@ class Record:
         # From here on the run is done. Should the disk forget it, the next run completes what it has done.
         with contextlib.suppress(OSError):
             if not keep:
-                os.unlink(self.path)
+                os.unlink(self.pending_path)
             self._sync()
 
     def abort(self) -> None:

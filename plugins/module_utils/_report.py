@@ -17,6 +17,7 @@ from ._codec import describe_endpoint, describe_masquerade, describe_network, de
 from ._hostports import Binding, Holder, versions_of
 from ._model import Publish
 from ._reservations import is_reserved
+from ._state import endpoint_state
 from ._topology import Topology
 
 __all__ = ("actions_of", "diff_of", "port_table", "strangers", "warnings_of")
@@ -108,8 +109,18 @@ def _silent_sentences(before: Topology, after: Topology, mentioned: set[tuple[st
         if was and will:
             words = ["%s from %s to %s" % (key, was[key], will[key]) for key in will if was[key] != will[key]]
             yield "Change %s %s: %s." % (kind, subject[1], "; ".join(words))
+            left = _left_sysctls(after, subject[1], was, will) if kind == "endpoint" else ""
+            if left:
+                yield "Leave %s of endpoint %s as they are until its namespace is made anew." % (left, subject[1])
         elif subject not in mentioned:
             yield "%s %s %s." % ("Forget" if was else "Adopt", kind, subject[1])
+
+
+def _left_sysctls(after: Topology, endpoint: str, was: Json, will: Json) -> str:
+    """The sysctls of an endpoint that nobody asks for any more. What they were before is not known."""
+    wanted = dict(endpoint_state(after, after.endpoints[endpoint]).sysctls)
+    left = sorted(key for key in was["sysctls"] if key not in will["sysctls"] and key not in wanted)
+    return "the sysctls %s" % ", ".join(left) if left else ""
 
 
 def _publish_sentences(before: Topology, after: Topology) -> t.Iterator[str]:

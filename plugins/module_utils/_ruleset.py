@@ -68,6 +68,7 @@ class NetworkRules:
     ``guarded``: only the bridge itself and ``trusted`` interfaces may address the subnets directly, new connections
     from elsewhere are dropped. ``sealed``: nothing crosses between the bridge and the rest of the world. ``icc``:
     endpoints may talk to each other. ``pings``: ICMP from outside is let in, as a routed network needs it.
+    ``addressed``: the host is on the network, so that what comes from its subnets comes from the bridge.
     """
 
     bridge: str
@@ -77,6 +78,7 @@ class NetworkRules:
     icc: bool
     pings: bool
     trusted: tuple[str, ...] = ()
+    addressed: bool = True
 
 
 class Identity(t.NamedTuple):
@@ -238,6 +240,7 @@ def _network_rules(network: Network, version: int) -> NetworkRules:
         icc=network.icc,
         pings=network.mode == "routed",
         trusted=network.trusted_interfaces,
+        addressed=network.mode != "isolated",
     )
 
 

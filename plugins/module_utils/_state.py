@@ -21,6 +21,7 @@ from ._topology import Topology
 
 __all__ = (
     "ANY_UPSTREAM",
+    "TO_ALL_GROUPS",
     "BridgeState",
     "EndpointState",
     "FileState",
@@ -44,6 +45,11 @@ InterfaceAddress = t.Union[IPv4Interface, IPv6Interface]
 # In place of nameservers, to name every file that an endpoint may have, whatever they are.
 ANY_UPSTREAM = ("any",)
 
+# The group_fwd_mask of a bridge's port by which frames to the link-local groups (01:80:c2:00:00:0X) are treated as any
+# others. Without it the port's own stack gets them and the bridge learns from them, both past every rule. The kernel
+# drops the one group that it refuses here, 1.
+TO_ALL_GROUPS = 0xFFFD
+
 # By this line a resolv.conf of ours is known from one that an operator put there.
 _MARK = "# Written by bridgeport.net."
 
@@ -66,6 +72,7 @@ class Link:
     master: int
     hairpin: bool
     isolated: bool
+    group_fwd_mask: int = 0
 
 
 class RouteState(t.NamedTuple):
@@ -105,7 +112,10 @@ class BridgeState:
 
 @dataclass(frozen=True)
 class EndpointState:
-    """An endpoint's veth pair and what is inside its namespace. ``sysctls`` are pairs of that namespace."""
+    """An endpoint's veth pair and what is inside its namespace.
+
+    ``sysctls`` are (key, value) pairs of that namespace, ``host_sysctls`` of the host's.
+    """
 
     name: str
     bridge: str
@@ -117,6 +127,7 @@ class EndpointState:
     addresses: tuple[InterfaceAddress, ...]
     routes: tuple[RouteState, ...]
     sysctls: tuple[tuple[str, str], ...]
+    host_sysctls: tuple[tuple[str, str], ...]
 
     @property
     def alias(self) -> str:
@@ -238,6 +249,8 @@ def endpoint_state(topology: Topology, endpoint: Endpoint) -> EndpointState:
         addresses=tuple(addresses),
         routes=tuple(_routes(network, endpoint)),
         sysctls=tuple({**dict(_sysctls(network, endpoint)), **dict(endpoint.sysctls)}.items()),
+        # A port of a bridge has no business with IP: what comes in there is the bridge's.
+        host_sysctls=(("net.ipv6.conf.%s.disable_ipv6" % endpoint.host_interface, "1"),),
     )
 
 

@@ -8,10 +8,12 @@
 
 from __future__ import annotations
 
+import os
+
 from ._errors import KernelError, kernel_words
 from ._state import same_setting
 
-__all__ = ("read_sysctl", "write_sysctl")
+__all__ = ("read_sysctl", "write_optional", "write_sysctl")
 
 
 def _path(key: str) -> str:
@@ -51,3 +53,13 @@ def write_sysctl(key: str, value: str) -> None:
         raise KernelError(
             "Cannot set sysctl %s to %s (%s): the kernel said: %s." % (key, value, _path(key), kernel_words(code)), code
         ) from None
+
+
+def write_optional(key: str, value: str) -> None:
+    """Write a setting; one of IPv6 where there are none, in the kernel or for an interface of a small MTU, is no error.
+
+    :raises KernelError: there are some and this one does not exist, or the kernel refused the value.
+    """
+    if key.startswith("net.ipv6.") and not os.path.isdir(os.path.dirname(_path(key))):
+        return
+    write_sysctl(key, value)

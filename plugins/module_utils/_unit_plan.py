@@ -27,6 +27,7 @@ PROPERTIES = (
     "NetworkNamespacePath",
     "MainPID",
     "NeedDaemonReload",
+    "InactiveExitTimestampMonotonic",
 )
 # A unit in one of these states has no need to be started.
 _UP = ("active", "activating", "reloading")
@@ -36,7 +37,8 @@ _UP = ("active", "activating", "reloading")
 class UnitState:
     """What systemd says of a unit.
 
-    ``network`` is the inode of the main process's network namespace, 0 if there is no process.
+    ``network`` is the inode of the main process's network namespace, 0 if there is no process. ``started`` is when it
+    was last started, in microseconds of the monotonic clock; 0 if never.
     """
 
     name: str
@@ -51,6 +53,7 @@ class UnitState:
     pid: int
     stale: bool
     network: int = 0
+    started: int = 0
 
     @property
     def up(self) -> bool:
@@ -66,8 +69,9 @@ class UnitState:
 @dataclass
 class UnitPlan:
     """Steps, in this order: ``stop``, ``disable``, ``files`` (path to text, None to remove), reload, ``enable``, then
-    ``restart`` and ``start``. ``actions`` are their sentences."""
+    ``restart`` and ``start``. ``units`` are those that it is about, ``actions`` the sentences of the steps."""
 
+    units: list[str] = field(default_factory=list)
     stop: list[str] = field(default_factory=list)
     disable: list[str] = field(default_factory=list)
     files: dict[str, str | None] = field(default_factory=dict)
@@ -108,6 +112,7 @@ def parse_states(names: t.Sequence[str], shown: str) -> list[UnitState]:
             said.get("NetworkNamespacePath", ""),
             int(said.get("MainPID") or 0),
             said.get("NeedDaemonReload") == "yes",
+            started=int(said.get("InactiveExitTimestampMonotonic") or 0),
         )
         for name, said in zip(names, paragraphs)
     ]
@@ -120,12 +125,15 @@ def plan_present(
     networks: t.Mapping[str, int],
     bound: bool,
     missing_ok: bool,
+    owed: t.Mapping[str, int] | None = None,
 ) -> UnitPlan:
     """Have each unit run where it is asked to.
 
     :param files: the text of each unit file and drop-in of ours, None where there is none.
     :param networks: the inode of each endpoint's namespace, and of the host's own under "".
     :param missing_ok: a unit that systemd does not know may yet be installed.
+    :param owed: the units that an earlier run had to restart, each with the time since when, 0 if systemd has not read
+        its files yet.
     :raises StateError: a unit cannot be placed; one full sentence.
     """
     by_id: dict[str, Unit] = {}
@@ -136,10 +144,15 @@ def plan_present(
                 "Cannot run the unit %s: it is the same as %s, by another name. Name it once." % (unit.name, other.name)
             )
         _refuse(unit, state, files, missing_ok)
-    plan = UnitPlan()
+    plan = UnitPlan([state.name for state in states])
     for unit, state in zip(units, states):
-        _place(plan, unit, state, files, networks, bound)
+        _place(plan, unit, state, files, networks, bound, (owed or {}).get(unit.name))
     return plan
+
+
+def _owes(state: UnitState, since: int | None) -> bool:
+    """Whether a restart of an earlier run was not done: the unit has not been started since."""
+    return since is not None and (since == 0 or state.started < since or not state.up)
 
 
 def _place(
@@ -149,6 +162,7 @@ def _place(
     files: t.Mapping[str, str | None],
     networks: t.Mapping[str, int],
     bound: bool,
+    since: int | None,
 ) -> None:
     changed = False
     if unit.text is not None:
@@ -158,9 +172,9 @@ def _place(
     if unit.text is not None and state.enabled != "enabled":
         plan.add("enable", unit.name)
     astray = state.up and state.network != 0 and not _is_there(unit, state, networks)
-    if changed or moved or astray:
+    if changed or moved or astray or _owes(state, since):
         # A run that was killed may have written a file that systemd has not read yet.
-        plan.reload = plan.reload or state.stale
+        plan.reload = plan.reload or state.stale or since == 0
         plan.add("restart", unit.name)
     elif unit.text is not None and not state.up:
         plan.add("start", unit.name)
@@ -193,7 +207,7 @@ def _refuse(unit: Unit, state: UnitState, files: t.Mapping[str, str | None], mis
         raise StateError(
             attempt + "it sets PrivateNetwork, which gives it a network of its own. Override that in a drop-in first."
         )
-    if state.namespace not in ("", namespace_path(unit.endpoint)):
+    if not state.ours and state.namespace not in ("", namespace_path(unit.endpoint)):
         raise StateError(
             attempt + "it runs in %s already. Take it out of there first, for example by one run with its network "
             "'host'." % state.namespace
@@ -212,7 +226,7 @@ def plan_absent(
     :param keep_drop_ins: leave the drop-ins of units that others installed, so that they do not start on the host's
         network instead.
     """
-    plan = UnitPlan()
+    plan = UnitPlan([state.name for state in states])
     for owner in owners:
         if owner.up:
             plan.add("stop", owner.name)

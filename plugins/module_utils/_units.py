@@ -28,6 +28,7 @@ __all__ = (
     "parse_units",
     "split_entries",
     "unit_path",
+    "valid_unit_name",
 )
 
 UNIT_DIRECTORY = "/etc/systemd/system"
@@ -125,13 +126,22 @@ def parse_units(entries: t.Iterable[t.Mapping[str, t.Any]]) -> list[Unit]:
     return list(units.values())
 
 
-def _parse_unit(entry: t.Mapping[str, t.Any]) -> Unit:
-    name, network = entry["unit"], entry.get("network") or ""
+def valid_unit_name(name: str, what: str) -> str:
+    """The name, if it is a service's.
+
+    :param what: what is being attempted: ``run`` or ``remove``.
+    :raises InputError: it is not.
+    """
     if not _UNIT_NAME.match(name):
         raise InputError(
-            "Cannot run the unit %r: it is not the name of a service. Give the whole name of one, as in flask.service."
-            % name
+            "Cannot %s the unit %r: it is not the name of a service. Give the whole name of one, as in flask.service."
+            % (what, name)
         )
+    return name
+
+
+def _parse_unit(entry: t.Mapping[str, t.Any]) -> Unit:
+    name, network = valid_unit_name(entry["unit"], "run"), entry.get("network") or ""
     if network in ("host", "none"):
         mode, endpoint = network, ""
     elif network.startswith(_ENDPOINT):

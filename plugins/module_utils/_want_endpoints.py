@@ -15,12 +15,13 @@ from __future__ import annotations
 import typing as t
 
 from ._errors import InputError
-from ._ipam import check_address, exhausted, free_addresses
+from ._ipam import check_address, check_routes, exhausted, free_addresses
 from ._model import (
     Address,
     Endpoint,
     Network,
     Route,
+    Subnet,
     derived_mac,
     parse_address,
     parse_mac,
@@ -54,6 +55,9 @@ def want_endpoints(topology: Topology, requests: t.Sequence[Request], prune: t.C
         endpoint = _want_endpoint(topology, request)
         endpoints[endpoint.name] = endpoint
     settled = topology.with_(endpoints=_allocate(topology, endpoints, [request["name"] for request in requests]))
+    for request in requests:
+        endpoint = settled.endpoints[request["name"]]
+        check_routes(endpoint, settled.networks[endpoint.network])
     settled.check()
     settled.port_book()
     return settled
@@ -152,13 +156,24 @@ def _routes(
     routes = before.routes if before else ()
     if asked is not None:
         routes = tuple(dict.fromkeys(_route(name, network, item) for item in asked))
+    chosen: dict[Subnet, Route] = {}
     for route in routes:
+        other = chosen.setdefault(route.destination, route)
+        if other is not route:
+            raise InputError(
+                "Cannot route %s of endpoint %s both %s and %s: the kernel keeps one route to a destination. "
+                "Leave one of the two out." % (route.destination, name, _way_of(other), _way_of(route))
+            )
         if route.destination.prefixlen == 0 and default_route and not network.sealed:
             raise InputError(
                 "Cannot route %s of endpoint %s: its network's gateway is the default route already. "
                 "Set 'default_route: false' as well." % (route.destination, name)
             )
     return routes
+
+
+def _way_of(route: Route) -> str:
+    return "on the link itself" if route.via is None else "by way of %s" % route.via
 
 
 def _route(name: str, network: Network, item: Request) -> Route:

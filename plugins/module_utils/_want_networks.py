@@ -16,15 +16,13 @@ from ipaddress import ip_network
 
 from ._errors import InputError
 from ._facts import HostFacts
-from ._ipam import address_problem, check_gateway, first_host, gateway_problem, pick_subnet
-from ._model import Address, Network, Subnet, derived_mac, parse_address, parse_mac, parse_subnet
+from ._ipam import address_problem, check_gateway, check_routes, first_host, gateway_problem, pick_subnet
+from ._model import LEAST_MTU, Address, Network, Subnet, derived_mac, parse_address, parse_mac, parse_subnet
 from ._names import valid_interface_name
 from ._topology import Topology
 
 __all__ = ("known_network", "once", "want_networks", "without_networks")
 
-# RFC 791 and RFC 8200: the smallest MTU that a link of each IP version may have, in bytes.
-_LEAST_MTU = {4: 68, 6: 1280}
 _MOST_MTU = 65535
 
 # Where no network of endpoints can be. Link-local addresses belong to their links by themselves.
@@ -81,7 +79,8 @@ def want_networks(
     if prune:
         named = {request["name"] for request in requests}
         topology = without_networks(topology, [name for name in topology.networks if name not in named])
-    for request in requests:
+    # What is picked keeps clear of what is given, wherever in the list that stands.
+    for request in sorted(requests, key=lambda request: request.get("subnets") is None):
         network = _want_network(topology, request, facts, surroundings)
         topology = topology.with_(networks={**topology.networks, network.name: network})
     topology.check()
@@ -150,6 +149,8 @@ def _want_network(
         trusted_interfaces=_trusted(name, request.get("trusted_interfaces"), before),
     )
     _check_joined(topology, network, before)
+    for endpoint in topology.endpoints_of(name):
+        check_routes(endpoint, network)
     return network
 
 
@@ -258,7 +259,7 @@ def _allocate_from(
 def _mtu(name: str, subnets: tuple[Subnet, ...], asked: int | None, before: Network | None, facts: HostFacts) -> int:
     if asked is None:
         asked = before.mtu if before else facts.default_mtu()
-    least = max(_LEAST_MTU[subnet.version] for subnet in subnets)
+    least = max(LEAST_MTU[subnet.version] for subnet in subnets)
     if not least <= asked <= _MOST_MTU:
         raise InputError(
             "Cannot give network %s the MTU %d: it must be from %d to %d bytes for its subnets. "

@@ -12,7 +12,7 @@ import typing as t
 
 from ._errors import DependencyError, InputError, StateError
 from ._facts import HostFacts
-from ._hostports import PortBook, choose_host_ports, family_problem, versions_of
+from ._hostports import check_grown, choose_host_ports, family_problem, versions_of
 from ._model import (
     Endpoint,
     Masquerade,
@@ -59,7 +59,8 @@ def want_publishes(
         for key, publish in topology.publishes.items()
         if key in asked or not (prune and publish.endpoint in named)
     }
-    fresh = []
+    fresh: list[Publish] = []
+    grown: list[tuple[Publish, Publish]] = []
     for key, publish in asked.items():
         _check_reachable(topology, publish)
         _check_sources(topology, publish)
@@ -68,13 +69,21 @@ def want_publishes(
             fresh.append(publish)
         else:
             kept[key] = publish._replace(host_port=before.host_port)
-    return topology.with_(publishes=_choose(topology.with_(publishes=kept), fresh, facts))
+            more = kept[key] != before and set(topology.bindings(kept[key])) - set(topology.bindings(before))
+            if more:
+                grown.append((before, kept[key]))
+    return topology.with_(publishes=_choose(topology.with_(publishes=kept), fresh, grown, facts))
 
 
-def _choose(topology: Topology, fresh: list[Publish], facts: HostFacts) -> dict[tuple[t.Any, ...], Publish]:
-    """The publishes of ``topology`` and the fresh ones with their host ports."""
+def _choose(
+    topology: Topology, fresh: list[Publish], grown: list[tuple[Publish, Publish]], facts: HostFacts
+) -> dict[tuple[t.Any, ...], Publish]:
+    """The publishes of ``topology`` and the fresh ones with their host ports.
+
+    :param grown: those of ``topology`` that take more of the host than before, as they were and as they are.
+    """
     publishes = dict(topology.publishes)
-    if not fresh:
+    if not fresh and not grown:
         return publishes
     if any(publish.protocol == "sctp" for publish in fresh) and not facts.has_sctp():
         publish = next(publish for publish in fresh if publish.protocol == "sctp")
@@ -83,8 +92,11 @@ def _choose(topology: Topology, fresh: list[Publish], facts: HostFacts) -> dict[
             "Install the module sctp, or publish tcp or udp." % (publish.spec, publish.endpoint)
         )
     translated = [publish for publish in fresh if topology.network_of(publish).translated]
-    book: PortBook = topology.port_book()
-    settled = choose_host_ports(translated, book, topology.bindings, facts.ports())
+    changed = {after.key for _before, after in grown}
+    others = {key: publish for key, publish in publishes.items() if key not in changed}
+    book, ports = topology.with_(publishes=others).port_book(), facts.ports()
+    check_grown([(new, topology.bindings(old), topology.bindings(new)) for old, new in grown], book, ports)
+    settled = choose_host_ports(translated, book, topology.bindings, ports)
     # A routed network translates nothing: the host port that was asked for is never taken.
     settled += [p._replace(host_port=0) for p in fresh if not topology.network_of(p).translated]
     for publish in settled:
@@ -189,16 +201,21 @@ def without_publishes(topology: Topology, requests: t.Sequence[Request]) -> Topo
     )
 
 
-def want_masquerades(topology: Topology, requests: t.Sequence[Request]) -> Topology:
+def want_masquerades(topology: Topology, requests: t.Sequence[Request], prune: bool = False) -> Topology:
     """The topology with the requested masquerades present.
 
-    :raises InputError: a request is wrong, or its network does not exist or is not in mode nat.
+    :param prune: remove those that are not requested.
+    :raises InputError: a request is wrong or contradicts another, or its network does not exist or is not in mode nat.
     """
-    masquerades = dict(topology.masquerades)
+    asked: dict[str, Masquerade] = {}
     for request in requests:
         wanted = _want_masquerade(topology, request)
-        masquerades[wanted.name] = wanted
-    return topology.with_(masquerades=masquerades)
+        if asked.setdefault(wanted.name, wanted) != wanted:
+            raise InputError(
+                "Cannot masquerade %s: it is listed twice, with another 'to_source' or 'except_out_interface'. "
+                "Make one entry of the two." % wanted.name
+            )
+    return topology.with_(masquerades=asked if prune else {**topology.masquerades, **asked})
 
 
 def without_masquerades(topology: Topology, requests: t.Sequence[Request]) -> Topology:

@@ -13,6 +13,7 @@ author: bridgeport.net contributors (@bridgeport-net)
 description:
   - Creates, changes and removes a network, that is one Linux bridge with its subnets, gateway addresses and policy, as
     Docker does with C(docker0).
+  - Of a network that exists, an option that is omitted keeps its value; give an empty list to empty it.
   - A network is changed in place. Its bridge is never removed and made anew while endpoints are joined to it.
   - An interface of the network's name that this collection did not make is left alone, and the task fails.
   - The first network of mode V(nat) or V(routed) switches on forwarding on the host, and says so in RV(actions).
@@ -47,13 +48,13 @@ options:
       gateways: &gateways
         description:
           - Addresses of the bridge, one for each subnet.
-          - Omitted, it is the first host address of each subnet.
+          - Omitted or empty, it is the first host address of each subnet, where an existing network has none there.
         type: list
         elements: str
       allocate_from: &allocate_from
         description:
           - Parts of the subnets from which addresses are allocated automatically.
-          - Omitted, it is the whole of each subnet.
+          - Omitted, it is the whole of each subnet for a new network; an empty list makes it so again.
         type: list
         elements: str
       mode: &mode
@@ -83,7 +84,7 @@ options:
       mac: &mac
         description:
           - MAC address of the bridge.
-          - Omitted, it is derived from the name and so never changes.
+          - Omitted, a new network gets one that is derived from its name and so never changes.
         type: str
       trusted_interfaces: &trusted_interfaces
         description:
@@ -91,7 +92,7 @@ options:
             addresses, by route.
           - One that does not exist yet is accepted with a warning. A port that is published on a loopback address only
             stays closed to them.
-          - Omitted, there is none for a new network.
+          - Omitted, a new network has none.
         type: list
         elements: str
   subnets: *subnets
@@ -212,10 +213,10 @@ phases:
   type: dict
   sample: {wait: 0.0, read: 0.051, plan: 0.023, record: 0.004, apply: 0.187}
 topology: &topology
-  description: The topology that a run would lead to, to be passed on in O(assume).
+  description: The topology that a run would lead to, and what was named on the way, to be passed on in O(assume).
   returned: in check mode
   type: dict
-  sample: {networks: [], endpoints: [], publishes: [], masquerades: []}
+  sample: {networks: [], endpoints: [], publishes: [], masquerades: [], touched: {networks: [], endpoints: []}}
 """
 
 import typing as t

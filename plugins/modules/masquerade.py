@@ -14,6 +14,7 @@ description:
   - Lets what a network's endpoints send to the outside leave with an address of the host, by anything but the network's
     own bridge, as Docker does for C(docker0).
   - It also serves subnets that are not networks of this collection.
+  - What is omitted takes its default, on a masquerade that exists too.
 extends_documentation_fragment:
   - bridgeport.net._attributes
   - bridgeport.net._attributes.writing
@@ -57,6 +58,11 @@ options:
         description:
           - Fixed source address instead of that of the outgoing interface. It serves the subnets of its own IP version.
         type: str
+  prune:
+    description:
+      - With O(masquerades), remove the masquerades that are not listed, those of subnets too.
+    type: bool
+    default: false
 seealso:
   - module: bridgeport.net.bridge_network
 """
@@ -72,6 +78,12 @@ EXAMPLES = r"""
     source: 10.9.0.0/24
     except_out_interface: br9
     to_source: 203.0.113.7
+
+- name: Masquerade docker0 and nothing else
+  bridgeport.net.masquerade:
+    prune: true
+    masquerades:
+      - network: docker0
 """
 
 RETURN = r"""
@@ -111,10 +123,10 @@ phases:
   type: dict
   sample: {wait: 0.0, read: 0.051, plan: 0.023, record: 0.004, apply: 0.187}
 topology:
-  description: The topology that a run would lead to, to be passed on in O(assume).
+  description: The topology that a run would lead to, and what was named on the way, to be passed on in O(assume).
   returned: in check mode
   type: dict
-  sample: {networks: [], endpoints: [], publishes: [], masquerades: []}
+  sample: {networks: [], endpoints: [], publishes: [], masquerades: [], touched: {networks: [], endpoints: []}}
 """
 
 import typing as t
@@ -153,11 +165,13 @@ def main() -> None:
                 "required_one_of": [("network", "source")],
                 **RULES,
             },
+            "prune": {"type": "bool", "default": False},
             "state": state_option(),
             "assume": assume_option(),
         },
         required_one_of=[("network", "source", "masquerades")],
         mutually_exclusive=[*RULES["mutually_exclusive"], *((option, "masquerades") for option in OPTIONS)],
+        required_if=[("prune", True, ["masquerades"])],
         required_by=RULES["required_by"],
         supports_check_mode=True,
     )
@@ -167,7 +181,9 @@ def main() -> None:
     present = module.params["state"] == "present"
 
     def decide(topology: Topology, _facts: HostFacts) -> Topology:
-        return want_masquerades(topology, entries) if present else without_masquerades(topology, entries)
+        if present:
+            return want_masquerades(topology, entries, module.params["prune"])
+        return without_masquerades(topology, entries)
 
     def describe(outcome: Outcome) -> dict[str, t.Any]:
         there = outcome.after.masquerades

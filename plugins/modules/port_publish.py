@@ -15,6 +15,7 @@ description:
     are, it is one listing and one transaction of the firewall.
   - A published port can be reached from outside, from the host, from 127.0.0.1, and from every endpoint, its own
     included. The endpoint's own address cannot be reached from outside the host.
+  - What is omitted takes its default, on a publish that exists too. Only a host port that was chosen is kept.
   - Nothing is changed if a port collides with another publish, or a process of the host has it; both are named.
   - Where the role P(bridgeport.net.host#role) has set up the host's systemd, no other process can take a port while it
     is published.
@@ -30,6 +31,8 @@ options:
   publishes:
     description:
       - The ports of several endpoints in one call. Each entry has the options of a single endpoint.
+      - O(publish_all), O(sources) and O(loopback) beside it are those of the entries that do not have their own. An
+        entry that is to have no list of sources then names V(0.0.0.0/0), V(::/0) or both.
     type: list
     elements: dict
     suboptions:
@@ -54,8 +57,8 @@ options:
       publish_all: &publish_all
         description:
           - Publish each exposed port of the endpoint that O(publishes[].ports) does not mention on a free host port.
+          - Omitted, it is V(false).
         type: bool
-        default: false
       sources: &sources
         description:
           - Addresses and subnets, IPv4 and IPv6, from which alone others than the host may connect. Omitted, everybody
@@ -83,11 +86,13 @@ options:
             systemd-socket-proxyd with the first connection; it ends a minute after the last one. C(::1) then works for
             an endpoint without IPv6 as well. The endpoint sees the gateway's address. For tcp only, and on a host with
             systemd.
-          - V(none) leaves the loopback addresses to the host's own services.
+          - V(none) leaves connections to the loopback addresses alone. The port is taken there all the same. While a
+            service of the host listens on it at a loopback address, it is refused, and once it is published and
+            reserved, no service of the host can begin to. Publish it on single host addresses to leave it to them.
           - A publish on a host address that is none of loopback cannot be reached there, whatever is chosen.
+          - Omitted, it is V(nat).
         type: str
         choices: [nat, proxy, none]
-        default: nat
   ports: *ports
   publish_all: *publish_all
   sources: *sources
@@ -121,6 +126,15 @@ EXAMPLES = r"""
         ports:
           - "6000-6010:6000-6010/udp"
           - "9000"
+
+- name: Publish every exposed port, on all but the loopback addresses
+  bridgeport.net.port_publish:
+    publish_all: true
+    loopback: none
+    publishes:
+      - endpoint: web
+      - endpoint: media
+        loopback: nat
 
 - name: Let the office alone reach the database
   bridgeport.net.port_publish:
@@ -162,11 +176,6 @@ ports:
       description: The protocol.
       type: str
       sample: tcp
-    asked:
-      description: First and last host port that were asked for; 0 and 0 for any free one.
-      type: list
-      elements: int
-      sample: [80, 80]
     loopback:
       description: How the host itself reaches the port at its loopback addresses.
       type: str
@@ -199,10 +208,10 @@ phases:
   type: dict
   sample: {wait: 0.0, read: 0.051, plan: 0.023, record: 0.004, apply: 0.187}
 topology:
-  description: The topology that a run would lead to, to be passed on in O(assume).
+  description: The topology that a run would lead to, and what was named on the way, to be passed on in O(assume).
   returned: in check mode
   type: dict
-  sample: {networks: [], endpoints: [], publishes: [], masquerades: []}
+  sample: {networks: [], endpoints: [], publishes: [], masquerades: [], touched: {networks: [], endpoints: []}}
 """
 
 import typing as t
@@ -221,15 +230,18 @@ from ansible_collections.bridgeport.net.plugins.module_utils._reserve import res
 from ansible_collections.bridgeport.net.plugins.module_utils._topology import Topology
 from ansible_collections.bridgeport.net.plugins.module_utils._want_rules import want_publishes, without_publishes
 
+# Beside the list, they stand for the entries that do not have them.
+SHARED = ("publish_all", "sources", "loopback")
+
 
 def publish_options(endpoint_required: bool) -> dict[str, t.Any]:
     """The argument spec of one endpoint's publishes."""
     return {
         "endpoint": {"type": "str", "required": endpoint_required},
         "ports": {"type": "list", "elements": "raw"},
-        "publish_all": {"type": "bool", "default": False},
+        "publish_all": {"type": "bool"},
         "sources": {"type": "list", "elements": "str"},
-        "loopback": {"type": "str", "choices": ["nat", "proxy", "none"], "default": "nat"},
+        "loopback": {"type": "str", "choices": ["nat", "proxy", "none"]},
     }
 
 
@@ -244,10 +256,10 @@ def main() -> None:
             "assume": assume_option(),
         },
         required_one_of=[("endpoint", "publishes")],
-        mutually_exclusive=[(option, "publishes") for option in ("endpoint", "ports", "sources")],
+        mutually_exclusive=[(option, "publishes") for option in ("endpoint", "ports")],
         supports_check_mode=True,
     )
-    entries = entries_of(module, "publishes", "endpoint", options)
+    entries = entries_of(module, "publishes", "endpoint", options, SHARED)
     names = {entry["endpoint"] for entry in entries}
     present = module.params["state"] == "present"
 

@@ -13,7 +13,8 @@ author: bridgeport.net contributors (@bridgeport-net)
 description:
   - Puts existing systemd services into endpoints by a drop-in, and writes units for services that have none.
   - A service is restarted when it moves, when its unit changes, or when its main process runs in another namespace than
-    it should, as after the namespace was deleted by hand and made anew; and never for anything else.
+    it should, as after the namespace was deleted by hand and made anew; and never for anything else. A restart that a
+    killed or failed run owes is done by the next one.
   - All units are changed in one go, with one reload of systemd and one restart.
 extends_documentation_fragment:
   - bridgeport.net._attributes
@@ -109,8 +110,8 @@ options:
     default: false
   state:
     description:
-      - With V(absent), services are stopped and what the module wrote for them is removed. An existing unit is then as
-        it was before.
+      - With V(absent), services are stopped and what the module wrote for them is removed. An existing unit stays
+        stopped; start it again if it is to run on the host.
 seealso:
   - module: bridgeport.net.veth_endpoint
 """
@@ -148,6 +149,7 @@ from ansible_collections.bridgeport.net.plugins.module_utils._ansible import lea
 from ansible_collections.bridgeport.net.plugins.module_utils._errors import DependencyError, StateError
 from ansible_collections.bridgeport.net.plugins.module_utils._files import read_file, write_file
 from ansible_collections.bridgeport.net.plugins.module_utils._netns import is_namespace
+from ansible_collections.bridgeport.net.plugins.module_utils._owed import owe, read_owed, settle
 from ansible_collections.bridgeport.net.plugins.module_utils._state import FileState
 from ansible_collections.bridgeport.net.plugins.module_utils._systemd import (
     change_units,
@@ -175,6 +177,7 @@ from ansible_collections.bridgeport.net.plugins.module_utils._units import (
     owner_unit,
     parse_units,
     unit_path,
+    valid_unit_name,
 )
 
 
@@ -191,13 +194,16 @@ def carry_out(plan: UnitPlan) -> None:
     """
     stop_units(plan.stop)
     change_units("disable", plan.disable)
+    owe(plan.restart, read=False)
     for path, text in plan.files.items():
         write_file(path, None if text is None else FileState(text))
     if plan.reload:
         reload_manager()
+    owe(plan.restart, read=True)
     change_units("enable", plan.enable)
     change_units("restart", plan.restart)
     start_units(plan.start)
+    settle(plan.units)
 
 
 def _inode(path: str) -> int:
@@ -249,12 +255,15 @@ def decide(module: AnsibleModule) -> list[UnitPlan]:
     params = module.params
     names = [entry["unit"] for entry in params["units"]]
     if params["state"] == "absent":
+        names = list(dict.fromkeys(valid_unit_name(name, "remove") for name in names))
         placed = placed_units()
         files = texts(placed)
         inside = [
-            name for name in placed if endpoint_of_drop_in(files[drop_in_path(name)] or "") in params["endpoints"]
+            name
+            for name in placed
+            if name not in names and endpoint_of_drop_in(files[drop_in_path(name)] or "") in params["endpoints"]
         ]
-        owners = [owner_unit(endpoint) for endpoint in params["endpoints"]]
+        owners = [owner_unit(endpoint) for endpoint in dict.fromkeys(params["endpoints"])]
         return [
             plan_absent(states_of(names), texts(names)),
             plan_absent(states_of(inside), files, states_of(owners), keep_drop_ins=True),
@@ -267,6 +276,7 @@ def decide(module: AnsibleModule) -> list[UnitPlan]:
         networks_of(units, module.check_mode),
         params["bound"],
         params["missing_ok"],
+        read_owed(),
     )
     others = [name for name in placed_units() if name not in names] if params["prune"] else []
     return [plan_absent(states_of(others), texts(others)), present]

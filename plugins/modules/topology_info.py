@@ -90,7 +90,9 @@ port_table:
   type: dict
   sample: {web: ["5000/tcp -> 0.0.0.0:80", "5000/tcp -> [::]:80"]}
 drift:
-  description: What the kernel holds otherwise than asked for, as the sentences of the run that would mend it.
+  description: >-
+    What the kernel holds otherwise than asked for, as the sentences of the run that would mend it, or that would
+    refuse to because something else has taken the name.
   returned: success
   type: list
   elements: str

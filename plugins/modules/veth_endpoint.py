@@ -13,6 +13,7 @@ author: bridgeport.net contributors (@bridgeport-net)
 description:
   - Creates, changes and removes an endpoint, that is a named network namespace C(/run/netns/NAME), joined to a network
     by a veth pair. Inside it the interface is C(eth0).
+  - Of an endpoint that exists, an option that is omitted keeps its value; give an empty list or dictionary to empty it.
   - Addresses that are not given are allocated once and then kept, across runs and reboots.
   - An endpoint is changed in place. One whose veth pair was removed by hand gets a new pair; what runs in the namespace
     goes on running.
@@ -51,7 +52,8 @@ options:
       addresses: &addresses
         description:
           - Addresses of the endpoint, without prefix lengths.
-          - An IP version of which none is given gets one allocated, the lowest that is free.
+          - Of an IP version of which none is given, a new endpoint gets the lowest that is free, and an existing one
+            keeps its own.
         type: list
         elements: str
       expose: &expose
@@ -64,7 +66,7 @@ options:
       mac: &mac
         description:
           - MAC address inside.
-          - Omitted, it is derived from the names of network and endpoint and so never changes.
+          - Omitted, a new endpoint gets one that is derived from its name and its network's and so never changes.
         type: str
       interface: &interface
         description:
@@ -72,7 +74,7 @@ options:
         type: str
       routes: &routes
         description:
-          - Static routes inside.
+          - Static routes inside, one to a destination, and none to the subnet of the endpoint's own address.
         type: list
         elements: dict
         suboptions:
@@ -93,6 +95,8 @@ options:
       sysctls: &sysctls
         description:
           - Kernel settings of the namespace, below C(net.), for example V(net.core.somaxconn).
+          - One that is taken out keeps its value in the namespace until that is made anew; what it was before is not
+            known.
         type: dict
       nameservers: &nameservers
         description:
@@ -163,6 +167,19 @@ EXAMPLES = r"""
   bridgeport.net.veth_endpoint:
     name: db
     state: absent
+
+# A task whose network an earlier task makes: in check mode it starts from what that one would have done.
+- name: Set up a network
+  bridgeport.net.bridge_network:
+    name: back
+    subnets: [10.21.0.0/24]
+  register: net
+
+- name: Join it
+  bridgeport.net.veth_endpoint:
+    network: back
+    name: cache
+    assume: "{{ net.topology | default(omit) }}"
 """
 
 RETURN = r"""
@@ -252,10 +269,10 @@ phases:
   type: dict
   sample: {wait: 0.0, read: 0.051, plan: 0.023, record: 0.004, apply: 0.187}
 topology:
-  description: The topology that a run would lead to, to be passed on in O(assume).
+  description: The topology that a run would lead to, and what was named on the way, to be passed on in O(assume).
   returned: in check mode
   type: dict
-  sample: {networks: [], endpoints: [], publishes: [], masquerades: []}
+  sample: {networks: [], endpoints: [], publishes: [], masquerades: [], touched: {networks: [], endpoints: []}}
 """
 
 import typing as t
@@ -310,9 +327,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     network = module.params["network"]
-    entries = entries_of(module, "endpoints", "name", options)
-    for entry in entries:
-        entry["network"] = entry["network"] or network
+    entries = entries_of(module, "endpoints", "name", options, ("network",))
     names = [entry["name"] for entry in entries]
     pruned = {entry["network"] for entry in entries} | {network} if module.params["prune"] else set()
     present = module.params["state"] == "present"

@@ -2,25 +2,15 @@
 # GNU General Public License v3.0+ (see LICENSES/GPL-3.0-or-later.txt or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What a plan makes of a host that is a value."""
+"""What a plan makes of a host that is a value, each change being one that this host allows."""
 
 from __future__ import annotations
 
 import typing as t
-from dataclasses import fields, replace
 
+from ansible_collections.bridgeport.net.plugins.module_utils import _carried
 from ansible_collections.bridgeport.net.plugins.module_utils import _changes as changes
-from ansible_collections.bridgeport.net.plugins.module_utils import _changes_rules as rules
-from ansible_collections.bridgeport.net.plugins.module_utils._ipt_table import USER_CHAIN, Tables
-from ansible_collections.bridgeport.net.plugins.module_utils._state import (
-    BridgeState,
-    EndpointState,
-    Inside,
-    Link,
-    Observed,
-)
-
-_LOOPBACK = Link(1, "lo", "", "00:00:00:00:00:00", 65536, True, "", 0, False, False)
+from ansible_collections.bridgeport.net.plugins.module_utils._state import Observed
 
 
 def without(there: t.Mapping[t.Any, t.Any], gone: t.Any) -> dict[t.Any, t.Any]:
@@ -30,132 +20,43 @@ def without(there: t.Mapping[t.Any, t.Any], gone: t.Any) -> dict[t.Any, t.Any]:
 def carried_out(plan: t.Iterable[changes.Change], seen: Observed) -> Observed:
     """What is there when every change was carried out."""
     for change in plan:
-        seen = _CARRY_OUT[type(change)](t.cast(t.Any, change), seen)
+        if type(change) in _CHECKS:
+            _CHECKS[type(change)](t.cast(t.Any, change), seen)
+        seen = _carried.carried_out([change], seen)
     return seen
 
 
-def _rules(change: rules.ChangeRules, seen: Observed) -> Observed:
-    tables = dict(change.after)
-    for version, there in change.before.items():
-        if isinstance(there, Tables):
-            mine = {
-                place: rule
-                for place, rule in there.chains.items()
-                if place[1] == USER_CHAIN and (rule or place in tables[version].chains)
-            }
-            others = {part.name: getattr(there, part.name) for part in fields(Tables) if not part.compare}
-            tables[version] = replace(tables[version], chains={**tables[version].chains, **mine}, **others)
-    return replace(seen, tables={**seen.tables, change.backend: tables})
+def _set_link(change: changes.SetLink, _seen: Observed) -> None:
+    assert change.field in ("mac", "mtu", "up", "alias", "master", "hairpin", "isolated", "group_fwd_mask")
 
 
-def _inside(seen: Observed, endpoint: str, **parts: t.Any) -> Observed:
-    return replace(seen, namespaces={**seen.namespaces, endpoint: replace(seen.namespaces[endpoint], **parts)})
+def _add_bridge(change: changes.AddBridge, seen: Observed) -> None:
+    assert change.state.name not in seen.links
 
 
-def _place(seen: Observed, endpoint: str) -> t.Any:
-    return seen.namespaces[endpoint] if endpoint else seen
-
-
-def _put(seen: Observed, endpoint: str, **parts: t.Any) -> Observed:
-    return _inside(seen, endpoint, **parts) if endpoint else replace(seen, **parts)
-
-
-def _sysctl(change: changes.SetSysctl, seen: Observed) -> Observed:
-    return _put(seen, change.endpoint, sysctls={**_place(seen, change.endpoint).sysctls, change.key: change.new})
-
-
-def _set_link(change: changes.SetLink, seen: Observed) -> Observed:
-    there = _place(seen, change.endpoint).links
-    link = there[change.interface]
-    assert change.field in ("mac", "mtu", "up", "alias", "master", "hairpin", "isolated")
-    value = seen.links[change.new].index if change.field == "master" else change.new
-    return _put(seen, change.endpoint, links={**there, link.name: replace(link, **{change.field: value})})
-
-
-def _address(change: t.Any, seen: Observed) -> Observed:
-    there = _place(seen, change.endpoint).addresses
-    had: frozenset[t.Any] = there.get(change.interface, frozenset())
-    has = had | {change.address} if isinstance(change, changes.AddAddress) else had - {change.address}
-    return _put(seen, change.endpoint, addresses={**there, change.interface: has})
-
-
-def _route(change: t.Any, seen: Observed) -> Observed:
-    had = seen.namespaces[change.endpoint].routes
-    has = had | {change.route} if isinstance(change, changes.AddRoute) else had - {change.route}
-    return _inside(seen, change.endpoint, routes=has)
-
-
-def _add_bridge(change: changes.AddBridge, seen: Observed) -> Observed:
-    state: BridgeState = change.state
-    assert state.name not in seen.links
-    link = Link(_index(seen), state.name, "bridge", state.mac, state.mtu, True, state.alias, 0, False, False)
-    return replace(
-        seen,
-        links={**seen.links, state.name: link},
-        addresses={**seen.addresses, state.name: frozenset(state.addresses)},
-        sysctls={**seen.sysctls, **dict(state.sysctls)},
-    )
-
-
-def _add_endpoint(change: changes.AddEndpoint, seen: Observed) -> Observed:
-    state: EndpointState = change.state
+def _add_endpoint(change: changes.AddEndpoint, seen: Observed) -> None:
+    state = change.state
     assert change.stale_link == (state.host_interface in seen.links)
     assert change.into_existing == (state.name in seen.namespaces and not seen.namespaces[state.name].broken)
     assert change.broken_file == (state.name in seen.namespaces and seen.namespaces[state.name].broken)
-    master = seen.links[state.bridge].index
-    host_end = Link(
-        _index(seen), state.host_interface, "veth", state.host_mac, state.mtu, True, state.alias, master, True, False
-    )
-    inner = Link(2, state.interface, "veth", state.mac, state.mtu, True, "", 0, False, False)
-    before = seen.namespaces[state.name] if change.into_existing else Inside()
-    space = Inside(
-        links={**before.links, "lo": _LOOPBACK, state.interface: inner},
-        addresses={**before.addresses, state.interface: frozenset(state.addresses)},
-        routes=before.routes | frozenset(state.routes),
-        sysctls={**before.sysctls, **dict(state.sysctls)},
-    )
-    return replace(
-        seen, links={**seen.links, state.host_interface: host_end}, namespaces={**seen.namespaces, state.name: space}
-    )
 
 
-def _index(seen: Observed) -> int:
-    return 1000 + max((link.index for link in seen.links.values()), default=0)
-
-
-def _delete_bridge(change: changes.DeleteBridge, seen: Observed) -> Observed:
+def _delete_bridge(change: changes.DeleteBridge, seen: Observed) -> None:
     assert seen.links[change.state.name].kind == "bridge"
-    return replace(seen, links=without(seen.links, change.state.name))
 
 
-def _delete_endpoint(change: changes.DeleteEndpoint, seen: Observed) -> Observed:
-    if change.with_link:
-        assert seen.links[change.state.host_interface].kind == "veth"
-        seen = replace(seen, links=without(seen.links, change.state.host_interface))
-    return replace(seen, namespaces=without(seen.namespaces, change.state.name))
+def _delete_endpoint(change: changes.DeleteEndpoint, seen: Observed) -> None:
+    assert not change.with_link or seen.links[change.state.host_interface].kind == "veth"
 
 
-def _file(change: changes.WriteFile, seen: Observed) -> Observed:
+def _file(change: changes.WriteFile, seen: Observed) -> None:
     assert seen.files.get(change.path) == change.old
-    rest = without(seen.files, change.path)
-    return replace(seen, files=rest if change.new is None else {**rest, change.path: change.new})
 
 
-_CARRY_OUT: dict[type[changes.Change], t.Callable[[t.Any, Observed], Observed]] = {
-    rules.ChangeRules: _rules,
-    rules.ChangeFirewalld: lambda change, seen: replace(seen, firewalld=change.after),
-    rules.ChangeProxies: lambda change, seen: replace(seen, proxies=change.after),
-    rules.ChangeReservations: lambda change, seen: replace(seen, reserved=change.after),
-    rules.ForgetFlows: lambda _change, seen: seen,
-    changes.SetSysctl: _sysctl,
+_CHECKS: dict[type[changes.Change], t.Callable[[t.Any, Observed], None]] = {
     changes.SetLink: _set_link,
-    changes.AddAddress: _address,
-    changes.RemoveAddress: _address,
-    changes.AddRoute: _route,
-    changes.RemoveRoute: _route,
     changes.AddBridge: _add_bridge,
     changes.AddEndpoint: _add_endpoint,
-    changes.TellNeighbours: lambda _change, seen: seen,
     changes.DeleteBridge: _delete_bridge,
     changes.DeleteEndpoint: _delete_endpoint,
     changes.WriteFile: _file,

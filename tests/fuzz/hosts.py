@@ -181,6 +181,7 @@ def _changed_link(draw: st.DrawFn, seen: Observed) -> Observed:
                 {"master": 0},
                 {"hairpin": False},
                 {"isolated": True},
+                {"group_fwd_mask": 0},
             ]
         )
     )

@@ -12,11 +12,12 @@ import struct
 import time
 import typing as t
 from dataclasses import replace
+from ipaddress import ip_address
 
 from ansible_collections.bridgeport.net.plugins.module_utils import _sockets
 from ansible_collections.bridgeport.net.plugins.module_utils._backends import rendered
-from ansible_collections.bridgeport.net.plugins.module_utils._conntrack import _Ours
 from ansible_collections.bridgeport.net.plugins.module_utils._errors import KernelError
+from ansible_collections.bridgeport.net.plugins.module_utils._flow_match import Entry, matcher_of
 from ansible_collections.bridgeport.net.plugins.module_utils._flows import Flow
 from ansible_collections.bridgeport.net.plugins.module_utils._foreign import parse_chains
 from ansible_collections.bridgeport.net.plugins.module_utils._ipt_blob import meaning
@@ -293,25 +294,18 @@ def test_bytes_of_a_rule(version: int, blob: bytes, target: int, end: int) -> No
         event("no rule")
 
 
-class _Ends(t.NamedTuple):
-    saddr: str
-    daddr: str
-    dport: int | None
-
-
-ends = st.builds(
-    _Ends,
-    *[st.sampled_from(["192.0.2.1", "10.0.0.1", "::1.2.3.4", "fe80::1", "::ffff:10.0.0.1", "127.0.0.1"])] * 2,
-    st.sampled_from([53, 54, 0, None]),
+# What the host has.
+HERE = ["10.0.0.1", "127.0.0.1"]
+addresses = st.sampled_from(["192.0.2.1", "10.0.0.1", "::1.2.3.4", "fe80::1", "::ffff:10.0.0.1", "127.0.0.1"]).map(
+    lambda text: ip_address(text).packed
 )
+entries = st.builds(Entry, st.sampled_from([6, 17]), addresses, addresses, st.sampled_from([53, 54, 0]), addresses)
 
 
-@cases(100, ends, ends, st.sampled_from(["", "192.0.2.1", "::1.2.3.4"]))
-def test_entry_of_connection_tracking(original: _Ends, reply: _Ends, address: str) -> None:
-    ours = _Ours.__new__(_Ours)
-    ours._flows, ours._local = {(address, 53): Flow(4, address, 53)}, {"10.0.0.1"}
-    found = ours.has(original, reply)
-    assert not found or original.dport == 53
+@cases(100, entries, st.sampled_from(["", "192.0.2.1", "::1.2.3.4"]))
+def test_entry_of_connection_tracking(entry: Entry, address: str) -> None:
+    found = matcher_of([Flow(4, address, 53)], {"10.0.0.1"}).has(entry)
+    assert found == (entry.port == 53 and str(ip_address(entry.destination)) in ([address] if address else HERE))
 
 
 names = st.lists(st.sampled_from(["*:80/tcp", "192.0.2.1:81/udp", "[2001:db8::1]:82/tcp"]), unique=True)

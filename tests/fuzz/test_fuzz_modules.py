@@ -12,12 +12,17 @@ from unittest import mock
 from ansible_collections.bridgeport.net.plugins.module_utils import _ansible
 from ansible_collections.bridgeport.net.plugins.module_utils._changes import Change
 from ansible_collections.bridgeport.net.plugins.module_utils._codec import topology_from_json, topology_to_json
-from ansible_collections.bridgeport.net.plugins.module_utils._engine import Decide, Inspection, Outcome, Touched
+from ansible_collections.bridgeport.net.plugins.module_utils._engine import (
+    Assumed,
+    Decide,
+    Inspection,
+    Outcome,
+    Touched,
+)
 from ansible_collections.bridgeport.net.plugins.module_utils._explain import Explanation, explain
 from ansible_collections.bridgeport.net.plugins.module_utils._foreign import foreign_warnings
 from ansible_collections.bridgeport.net.plugins.module_utils._plan import make_plan, scope_of
-from ansible_collections.bridgeport.net.plugins.module_utils._report import actions_of, diff_of, warnings_of
-from ansible_collections.bridgeport.net.plugins.module_utils._topology import Topology
+from ansible_collections.bridgeport.net.plugins.module_utils._report import actions_of, warnings_of
 from ansible_collections.bridgeport.net.plugins.modules import port_publish, topology_info
 from carrying import carried_out
 from cases import cases
@@ -43,7 +48,7 @@ class PureEngine:
         decide: Decide,
         touched: Touched,
         check: bool,
-        _assume: Topology | None = None,
+        _assume: Assumed | None = None,
         _backend: str | None = None,
     ) -> Outcome:
         before = self.topology
@@ -55,9 +60,7 @@ class PureEngine:
             *warnings_of(after, touched.networks, self.seen.links),
             *foreign_warnings(after, self.seen.foreign, self.seen.tables, self.backend),
         ]
-        outcome = Outcome(
-            before, after, bool(plan) or before != after, actions, diff_of(before, after, plan), warnings=warnings
-        )
+        outcome = Outcome(before, after, plan, actions, warnings=warnings)
         self.plan = plan
         if not check:
             self.topology, self.seen = after, carried_out(plan, self.seen)

@@ -12,12 +12,13 @@ import re
 import typing as t
 from unittest import mock
 
+import pytest
 from ansible.errors import AnsibleFilterError
 from ansible_collections.bridgeport.net.plugins.filter.port_spec import port_spec
 from ansible_collections.bridgeport.net.plugins.filter.service_parts import service_parts
 from ansible_collections.bridgeport.net.plugins.filter.without_keys import without_keys
 from ansible_collections.bridgeport.net.plugins.module_utils._codec import topology_from_json, topology_to_json
-from ansible_collections.bridgeport.net.plugins.module_utils._errors import BridgeportError
+from ansible_collections.bridgeport.net.plugins.module_utils._errors import BridgeportError, KernelError
 from ansible_collections.bridgeport.net.plugins.module_utils._plan import make_plan, scope_of
 from ansible_collections.bridgeport.net.plugins.module_utils._report import actions_of
 from ansible_collections.bridgeport.net.plugins.module_utils._state import FileState
@@ -117,6 +118,11 @@ class Systemd:
         self.known = dict(known)
         self.running: set[str] = set()
         self.enabled: set[str] = set()
+        self.started: dict[str, int] = {}
+        self.owed: dict[str, int] = {}
+        self.now = 1
+        # The step that a run does not survive: what it does, and when.
+        self.deadly = ("", "")
 
     def show(self, names: t.Sequence[str], _properties: t.Sequence[str]) -> str:
         return "\n".join(map(self._show, names))
@@ -131,6 +137,7 @@ class Systemd:
             "FragmentPath": path if path in self.files else "/lib/x",
             "DropInPaths": drop_in if drop_in in self.files else "",
             "MainPID": "0",
+            "InactiveExitTimestampMonotonic": str(self.started.get(name, 0)),
         }
         return "".join("%s=%s\n" % item for item in said.items())
 
@@ -142,13 +149,39 @@ class Systemd:
     def read(self, path: str) -> FileState | None:
         return FileState(self.files[path]) if path in self.files else None
 
-    def change(self, verb: str, names: t.Iterable[str]) -> None:
+    def change(self, verb: str, names: t.Collection[str]) -> None:
+        if not names:
+            return
+        self._survive("before", verb)
         if verb == "enable":
             self.enabled.update(names)
         elif verb == "restart":
-            self.running.update(names)
+            self.start(names)
         else:
+            assert all(unit_path(name) in self.files for name in names)
             self.enabled -= set(names)
+        self._survive("after", verb)
+
+    def start(self, names: t.Collection[str]) -> None:
+        self.now += 1
+        self.running.update(names)
+        self.started.update(dict.fromkeys(names, self.now))
+
+    def reload(self) -> None:
+        self._survive("before", "reload")
+
+    def owe(self, names: t.Collection[str], read: bool) -> None:
+        self.now += 1
+        self.owed.update(dict.fromkeys(names, self.now if read else 0))
+
+    def settle(self, names: t.Collection[str]) -> None:
+        for name in names:
+            self.owed.pop(name, None)
+
+    def _survive(self, when: str, step: str) -> None:
+        if self.deadly == (when, step):
+            self.deadly = ("", "")
+            raise KernelError("Cannot %s: the run was killed %s it." % (step, when))
 
     def placed(self) -> list[str]:
         return sorted(
@@ -163,8 +196,11 @@ class Systemd:
             "write_file": self.write,
             "change_units": self.change,
             "stop_units": self.running.difference_update,
-            "start_units": self.running.update,
-            "reload_manager": lambda: None,
+            "start_units": self.start,
+            "reload_manager": self.reload,
+            "owe": self.owe,
+            "read_owed": lambda: dict(self.owed),
+            "settle": self.settle,
             "placed_units": self.placed,
             "is_namespace": lambda name: name != "gone",
             "_inode": lambda _path: 7,
@@ -222,6 +258,39 @@ def test_service_unit(options: dict[str, t.Any]) -> None:
     assert systemd.run(options)["actions"] == []
     gone = systemd.run({"state": "absent", "units": [{"unit": name} for name in systemd.placed()]})
     assert not gone.get("failed") and systemd.files == {}
+
+
+@pytest.mark.parametrize(
+    ("when", "step", "lost"),
+    [("before", "reload", True), ("before", "restart", True), ("after", "restart", False)],
+)
+def test_a_restart_that_a_run_owes_is_done_once(when: str, step: str, lost: bool) -> None:
+    systemd = Systemd({})
+    unit = {"unit": "new.service", "network": "host", "exec": "/usr/bin/old"}
+    systemd.run({"units": [unit]})
+    systemd.deadly = (when, step)
+    assert systemd.run({"units": [{**unit, "exec": "/usr/bin/new"}]})["failed"]
+    # A run for another unit leaves it to the one that is for it.
+    systemd.run({"units": [{**unit, "unit": "other.service"}]})
+    for actions in (["Restart new.service."] if lost else [], []):
+        assert systemd.run({"units": [{**unit, "exec": "/usr/bin/new"}]})["actions"] == actions
+    assert systemd.owed == {}
+
+
+def test_units_that_are_removed_are_named_once() -> None:
+    unit = {"unit": "new.service", "network": "endpoint:web", "exec": "/usr/bin/true"}
+    for asked in ({"units": [unit] * 2}, {"units": [unit], "endpoints": ["web", "web"]}):
+        systemd = Systemd({})
+        systemd.run({"units": [unit]})
+        done = systemd.run({"state": "absent", **asked})
+        assert [action for action in done["actions"] if action.startswith("Remove")] == [
+            "Remove %s." % unit_path("new.service"),
+            "Remove %s." % drop_in_path("new.service"),
+        ]
+        assert len(done["actions"]) == 4 and systemd.files == {}
+    wrong = Systemd({}).run({"state": "absent", "units": [{"unit": "new"}]})
+    check_refusal(wrong)
+    assert "Cannot remove the unit 'new'" in wrong["msg"]
 
 
 SOUND: dict[str, t.Any] = {

@@ -6,6 +6,7 @@
 
     frames.py send INTERFACE < '[{"kind": "arp", "mac": "02:…", "source": "172.17.0.3", "mark": 0}, …]'
     frames.py listen INTERFACE     prints "ready", then the mark of each frame that arrives, and "end" at the last one
+    frames.py receive              the same of the datagrams that come to a process, by whatever interface
 
 Each frame ends in the word MARK and its number. One that carries "end" and is in order is sent behind them all.
 """
@@ -92,7 +93,8 @@ def octets(frame: dict[str, Any]) -> bytes:
     """Return a whole frame."""
     kind, content = packet(frame)
     tag = b"\x81\x00\x00\x05" if frame.get("tag") else b""
-    return (ALL_NODES if kind == 0x86DD else ALL) + mac(frame["mac"]) + tag + struct.pack("!H", kind) + content
+    to = mac(frame["to"]) if "to" in frame else ALL_NODES if kind == 0x86DD else ALL
+    return to + mac(frame["mac"]) + tag + struct.pack("!H", kind) + content
 
 
 def send(interface: str) -> None:
@@ -122,5 +124,22 @@ def listen(interface: str) -> None:
                 return
 
 
+def receive() -> None:
+    """Print the marks of the datagrams that come to a process, by whatever interface, until the last one."""
+    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as process:
+        process.bind(("::", 40001))
+        process.settimeout(20)
+        print("ready", flush=True)
+        while True:
+            found = re.search(rb"MARK(\w+)\.", process.recv(65536))
+            if found:
+                print(found[1].decode(), flush=True)
+                if found[1] == b"end":
+                    return
+
+
 if __name__ == "__main__":
-    {"send": send, "listen": listen}[sys.argv[1]](sys.argv[2])
+    if sys.argv[1] == "receive":
+        receive()
+    else:
+        {"send": send, "listen": listen}[sys.argv[1]](sys.argv[2])

@@ -15,6 +15,7 @@ import json
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "fuzz"))
@@ -34,11 +35,23 @@ def state() -> list[str]:
     return [*map(str.strip, said), RECORD.read_text() if RECORD.exists() else ""]
 
 
+def settle() -> None:
+    """Wait until nothing changes any more: the kernel takes its time with the links of a namespace that is deleted."""
+    end = time.monotonic() + 10
+    last, since = state(), time.monotonic()
+    while time.monotonic() < min(end, since + 0.5):
+        time.sleep(0.05)
+        now = state()
+        if now != last:
+            last, since = now, time.monotonic()
+
+
 def main() -> None:
     count: collections.Counter[str] = collections.Counter()
     for name, options in json.load(sys.stdin):
         if name == "command":
             subprocess.run(options, check=False, capture_output=True)
+            settle()
             continue
         before = state()
         done = run(name, options)

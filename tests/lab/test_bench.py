@@ -15,10 +15,10 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from bench.control import ADD, AGAIN, REMOVE, Control
+from bench.control import Control
 from bench.figures import figures
 from bench.flows import DOCKER, PROXY, ROUTING, TCP, THROUGHPUT, UDP
-from bench.measure import FULL, Book, Key, Settings, ports
+from bench.measure import ADD, AGAIN, FULL, REMOVE, Book, Key, Settings, ports
 from bench.peers.base import Peer, Times, Work
 from bench.report import tables
 from bench.resident import PROCESSES, PSS
@@ -156,6 +156,9 @@ class Hanging(Peer):
         except subprocess.TimeoutExpired as error:
             raise LabError("It took too long.") from error
         return {}
+
+    def remove(self, work: Work) -> Times:
+        raise AssertionError(f"asked to take down {work.count} objects that were never set up")
 
 
 class Slow(Peer):

@@ -12,7 +12,7 @@ import pytest
 
 from faults import crowds, injections
 from faults.ground import Ground
-from faults.kills import Killer, call_kills, module_kills, random_kills, step_kills
+from faults.kills import Killer, call_kills, module_kills, random_kills, record_kills, step_kills
 from faults.states import AFTER, BEFORE, NOTHING
 from faults.tally import Tally
 
@@ -44,6 +44,11 @@ def test_killed_between_two_calls(killer: Killer) -> None:
     call_kills(killer, SEED, 3)
 
 
+def test_killed_while_the_record_is_put_in_place(killer: Killer) -> None:
+    killer.go(BEFORE)
+    record_kills(killer, NOTHING)
+
+
 def test_killed_at_any_time(killer: Killer) -> None:
     random_kills(killer, SEED, 3)
 
@@ -60,6 +65,10 @@ def test_refused_by_the_kernel(ground: Ground) -> None:
 
 def test_a_host_with_a_fault(ground: Ground) -> None:
     injections.troubles(ground, Tally())
+
+
+def test_a_process_that_may_open_few_files(ground: Ground) -> None:
+    injections.few_files(ground, Tally(), [14, 48])
 
 
 def test_runs_at_once(ground: Ground) -> None:

@@ -24,6 +24,8 @@ ADDRESSES["loose"] = ["172.17.0.4", "fd00:17::4"]
 BRIDGE = "02:42:00:00:00:01"
 NETWORK: dict[str, Any] = {"name": "docker0", "subnets": ["172.17.0.0/16", "fd00:17::/64"], "mac": BRIDGE}
 STRANGER = "02:42:00:00:00:99"
+# LLDP's group: a bridge hands frames to it to the port's own stack and forwards none, unless it is told to.
+LINK_LOCAL = "01:80:c2:00:00:0e"
 
 # A frame as frames.py takes it: kind, source MAC, source address, destination MAC, and what it says.
 Frame = dict[str, Any]
@@ -130,26 +132,90 @@ def learned(host: Host, netns: str | None) -> tuple[list[str], set[str]]:
     return [route for route in routes if "fe80::" not in route.split()[0]], {info["local"] for info in listed}
 
 
+@pytest.mark.parametrize("to", ["33:33:00:00:00:01", LINK_LOCAL])
 @pytest.mark.parametrize("sender", ["evil", "loose"])
-def test_nobody_believes_a_router_advertisement(network: tuple[Modules, Host], sender: str) -> None:
+def test_nobody_believes_a_router_advertisement(network: tuple[Modules, Host], sender: str, to: str) -> None:
     """With the guard it does not arrive; without, host and neighbours are told not to listen."""
     host = network[0].host
+    advertisement = {**FORGED["router advertisement"], "to": to}
     places = (None, "web")
     before = [learned(host, place) for place in places]
-    assert arrived(host, sender, [FORGED["router advertisement"]]) == [sender == "loose"]
+    assert arrived(host, sender, [advertisement]) == [sender == "loose"]
+    host.run(["sh", "-c", "sleep 0.3"])
     assert [learned(host, place) for place in places] == before
     if sender == "loose":
         # One that is told to listen does believe it, so the advertisement is a good one.
         host.write("/proc/sys/net/ipv6/conf/eth0/accept_ra", "2", netns="web")
         host.write("/proc/sys/net/ipv6/conf/eth0/autoconf", "1", netns="web")
-        assert arrived(host, sender, [FORGED["router advertisement"]]) == [True]
+        assert arrived(host, sender, [advertisement]) == [True]
         host.run(["sh", "-c", "sleep 0.3"])
         routes, addresses = learned(host, "web")
         assert [route for route in routes if route.startswith("2001:db8:bad::/64")], routes
         assert [address for address in addresses if address.startswith("2001:db8:bad:")], addresses
         network[0].ok("veth_endpoint", name="web")
         host.run(["ip", "-6", "addr", "flush", "dev", "eth0", "to", "2001:db8:bad::/64"], netns="web")
-        host.run(["ip", "-6", "route", "flush", "proto", "ra"], netns="web", check=False)
+        for routes_of_it in (["proto", "ra"], ["root", "2001:db8:bad::/64"]):
+            host.run(["ip", "-6", "route", "flush", *routes_of_it], netns="web", check=False)
+
+
+@pytest.mark.parametrize(("sender", "believed"), [("evil", False), ("loose", True)])
+def test_the_host_hears_no_forged_datagram(network: tuple[Modules, Host], sender: str, believed: bool) -> None:
+    """Whatever it is sent to, the link-local group included."""
+    host = network[0].host
+    host.write("/proc/sys/net/ipv4/conf/all/rp_filter", "0")
+    forged = [frame for frame in FORGED.values() if frame["kind"] == "udp" and not frame.get("tag")]
+    frames = [{"mac": MAC[sender], **frame, "to": LINK_LOCAL, "mark": n} for n, frame in enumerate(forged)]
+    process = host.start([sys.executable, str(FRAMES), "receive"], ready="ready")
+    host.run([sys.executable, str(FRAMES), "send", "eth0"], netns=sender, input=json.dumps(frames))
+    process.wait_for("end", 10)
+    heard = set(process.output().split()) - {"ready", "end"}
+    # Without the guard the frames come by way of the bridge, like any other to a group.
+    assert heard == ({str(number) for number in range(len(forged))} if believed else set())
+
+
+def test_a_mac_address_is_not_stolen(network: tuple[Modules, Host]) -> None:
+    """The bridge goes on to send to the one whose MAC address another uses, be it in a frame to the link-local group."""
+    host = network[0].host
+
+    def port_of_web() -> list[str]:
+        listed = host.run(["bridge", "fdb", "show", "br", "docker0"]).stdout.splitlines()
+        return [line.split()[2] for line in listed if line.startswith(MAC["web"])]
+
+    assert arrived(host, "web", [OWN["IPv4"] | {"source": "172.17.0.2"}]) == [True]
+    assert port_of_web() == ["bp-web"]
+    for to in ("ff:ff:ff:ff:ff:ff", LINK_LOCAL):
+        assert arrived(host, "evil", [{"kind": "other", "mac": MAC["web"], "to": to}]) == [False]
+        assert port_of_web() == ["bp-web"], to
+    # Without the guard it is.
+    assert arrived(host, "loose", [{"kind": "other", "mac": MAC["web"], "to": LINK_LOCAL}]) == [True]
+    assert port_of_web() == ["bp-loose"]
+    assert arrived(host, "web", [OWN["IPv4"] | {"source": "172.17.0.2"}]) == [True]
+
+
+def test_the_hosts_ends_speak_no_ip(fresh: Callable[[str], Modules]) -> None:
+    """A host that was set up without it is brought to it as it stands, and so is a port that somebody changed."""
+    modules = fresh("debian")
+    host = modules.host
+    modules.ok("bridge_network", **NETWORK)
+    modules.ok("veth_endpoint", network="docker0", name="web")
+    key, mask = "/proc/sys/net/ipv6/conf/bp-web/disable_ipv6", "/sys/class/net/docker0/brif/bp-web/group_fwd_mask"
+    assert (host.read(key).strip(), host.read(mask).strip()) == ("1", "0xfffd")
+    namespace = host.run(["stat", "-c", "%i", "/run/netns/web"]).stdout
+    host.write(key, "0")
+    host.write(mask, "0")
+    wanted = [
+        "Set sysctl net.ipv6.conf.bp-web.disable_ipv6 from 0 to 1.",
+        "Set group_fwd_mask of interface bp-web from 0 to 65533.",
+    ]
+    assert modules.ok("topology_info")["drift"] == wanted
+    assert modules.ok("veth_endpoint", name="web")["actions"] == wanted
+    assert modules.ok("veth_endpoint", name="web")["changed"] is False
+    assert host.run(["stat", "-c", "%i", "/run/netns/web"]).stdout == namespace
+    # A port that joins a bridge anew begins without.
+    host.run(["ip", "link", "del", "docker0"])
+    assert wanted[1] in modules.ok("bridge_network", name="docker0")["actions"]
+    assert (host.read(key).strip(), host.read(mask).strip()) == ("1", "0xfffd")
+    assert modules.ok("topology_info")["drift"] == []
 
 
 def test_an_address_is_not_stolen(network: tuple[Modules, Host]) -> None:

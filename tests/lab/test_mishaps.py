@@ -42,7 +42,15 @@ def test_a_recorded_bridge_that_something_else_made_anew(modules: Modules) -> No
     modules.ok("bridge_network", **NETWORK)
     host.run(["ip", "link", "del", "docker0"])
     host.run(["ip", "link", "add", "docker0", "type", "bridge"])
-    assert "not ours" in modules.refused("bridge_network", **NETWORK)
+    message = modules.refused("bridge_network", **NETWORK)
+    assert "not ours" in message
+    # A look at the host tells of that one, and shows the others.
+    modules.ok("bridge_network", name="other", subnets=["10.5.0.0/24"])
+    modules.ok("veth_endpoint", name="web", network="other")
+    host.run(["ip", "link", "del", "bp-web"])
+    found = modules.ok("topology_info")
+    assert [network["name"] for network in found["networks"]] == ["docker0", "other"]
+    assert found["drift"] == [message, "Reconnect endpoint web to network other: its veth pair is missing."]
     # Removing ours leaves theirs.
     modules.ok("bridge_network", name="docker0", state="absent")
     assert "docker0" in host.run(["ip", "-br", "link"]).stdout
@@ -165,6 +173,48 @@ def test_settings_settle(modules: Modules, sysctls: dict[str, Any], key: str, va
     modules.ok("veth_endpoint", network="docker0", name="web", sysctls=sysctls)
     assert modules.host.read(f"/proc/sys/{key}", netns="web").strip() == value
     assert modules.ok("veth_endpoint", name="web", sysctls=sysctls)["changed"] is False
+
+
+def test_an_mtu_with_which_a_link_has_no_settings_of_ipv6(modules: Modules) -> None:
+    """Below 1,280 the kernel has none; when the MTU grows again it has those of a new link."""
+    narrow: dict[str, Any] = {"name": "narrow", "subnets": ["10.0.0.0/24"], "mtu": 1200}
+    modules.ok("bridge_network", **narrow)
+    modules.ok("veth_endpoint", network="narrow", name="web")
+    for mtu in (1500, 1200, 1500):
+        modules.ok("bridge_network", name="narrow", mtu=mtu)
+        for again in (modules.ok("bridge_network", name="narrow", mtu=mtu), modules.ok("veth_endpoint", name="web")):
+            assert again["changed"] is False, again["actions"]
+        assert modules.ok("topology_info")["drift"] == []
+    for interface, netns in (("narrow", None), ("eth0", "web")):
+        assert modules.host.read(f"/proc/sys/net/ipv6/conf/{interface}/disable_ipv6", netns=netns) == "1\n"
+    typo = {"net.ipv6.conf.eth0.no_such_setting": "1"}
+    assert "no_such_setting" in modules.run("veth_endpoint", network="narrow", name="bad", sysctls=typo)["msg"]
+
+
+def test_a_default_route_by_an_interface_with_a_small_mtu(modules: Modules) -> None:
+    modules.host.run(["ip", "link", "set", "eth0", "mtu", "1240"])
+    modules.host.run(["ip", "route", "add", "default", "via", "192.168.52.1"])
+    assert modules.ok("bridge_network", **NETWORK)["networks"][0]["mtu"] == 1240
+    modules.ok("veth_endpoint", network="docker0", name="web")
+
+
+def test_routes_with_a_gateway_of_another_form(modules: Modules) -> None:
+    """By several gateways, or an IPv4 route by one of IPv6: nothing behind a gateway is on the link."""
+    routes = modules.host
+    hops = ["nexthop", "via", "192.168.52.1", "nexthop", "via", "192.168.52.2"]
+    routes.run(["ip", "link", "set", "eth0", "mtu", "1400"])
+    routes.run(["ip", "route", "add", "default", *hops])
+    routes.run(["ip", "route", "add", "10.0.0.0/8", *hops])
+    routes.run(["ip", "route", "add", "172.30.0.0/16", "via", "inet6", "fd52::1", "dev", "eth0"])
+    networks = [{"name": f"n{n}", "subnets": [subnet]} for n, subnet in enumerate(("10.20.0.0/24", "172.30.1.0/24"))]
+    assert [network["mtu"] for network in modules.ok("bridge_network", networks=networks)["networks"]] == [1400, 1400]
+    way = modules.ok("topology_info", explain=[{"source": "host", "destination": "10.99.0.1:80"}])["explanations"]
+    assert "via 192.168.52." in str(way)
+    way = modules.ok("topology_info", explain=[{"source": "host", "destination": "172.30.9.1:80"}])["explanations"]
+    assert "via fd52::1" in str(way)
+    # Several interfaces are a link each.
+    routes.run(["ip", "route", "add", "10.8.0.0/16", "nexthop", "dev", "eth0", "nexthop", "dev", "lo"])
+    assert "10.8.0.0/16" in modules.refused("bridge_network", name="n3", subnets=["10.8.1.0/24"])
 
 
 def test_a_setting_that_is_no_plain_text(modules: Modules) -> None:

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from hostlab import Lab, echo_command
-from support import BIN, CLIENT, COLLECTIONS, HOST, ROOT, ansible_environment, choose_backend, playbook, recap
+from support import BIN, CLIENT, COLLECTIONS, HOST, ROOT, ansible_environment, choose_backend, module, playbook, recap
 
 VARIABLES = """
 host_manage_packages: false
@@ -79,6 +80,43 @@ EXISTING = """
       ansible.builtin.command: "true"
 """
 
+# A network and an application at a time, and both published at the end.
+PIECES = """
+- name: Bring each application in by itself
+  hosts: bridgeport_hosts
+  gather_facts: false
+  vars:
+    host_manage_packages: false
+  tasks:
+    - name: Set up its network
+      ansible.builtin.include_role:
+        name: bridgeport.net.bridge
+      vars:
+        bridge_networks: [{name: "net{{ item }}", subnets: ["10.{{ item }}.0.0/24"]}]
+      loop: [1, 2]
+    - name: Make its endpoint
+      ansible.builtin.include_role:
+        name: bridgeport.net.service
+      vars:
+        service_endpoints: [{name: "app{{ item }}", network: "net{{ item }}"}]
+      loop: [1, 2]
+    - name: Publish both
+      ansible.builtin.include_role:
+        name: bridgeport.net.publish
+      vars:
+        publish_ports: [{endpoint: app1, ports: ["81:80"]}, {endpoint: app2, ports: ["82:80"]}]
+    - name: Publish one at another port
+      ansible.builtin.include_role:
+        name: bridgeport.net.publish
+      vars:
+        publish_ports: [{endpoint: app1, ports: ["83:80"]}]
+    - name: Publish the other at the port that is free now
+      ansible.builtin.include_role:
+        name: bridgeport.net.publish
+      vars:
+        publish_ports: [{endpoint: app2, ports: ["81:80"]}]
+"""
+
 
 @pytest.fixture
 def site(tmp_path: Path) -> Iterator[Lab]:
@@ -122,6 +160,10 @@ def test_site_verify_teardown(site: Lab, variables: str) -> None:
         assert recap(again)["changed"] == 0
     assert "5000/tcp -> 0.0.0.0:80" in succeeded(playbook(site, "bridgeport.net.verify"))
 
+    host.run(["cp", "/var/lib/bridgeport/topology.json", "/var/lib/bridgeport/pending.json"])
+    interrupted = playbook(site, "bridgeport.net.verify")
+    assert interrupted.returncode != 0
+    assert '"The last run was interrupted. Run the site playbook to mend it."' in " ".join(interrupted.stdout.split())
     host.run(["nft", "flush", "ruleset"])
     drifted = playbook(site, "bridgeport.net.verify")
     assert drifted.returncode != 0
@@ -152,6 +194,47 @@ def test_roles_in_a_playbook_that_already_exists(site: Lab, tmp_path: Path) -> N
     assert host.read("/etc/theirs") == "theirs"
     assert 'comment "app" : 10.5.0.2 . 8080' in host.run(["nft", "list", "ruleset"]).stdout
     assert recap(succeeded(playbook(site, str(path), hosts={"web": ["host"]})))["changed"] == 0
+
+
+PRUNED = """
+- name: What is not listed goes
+  hosts: web
+  gather_facts: false
+  roles:
+    - role: bridgeport.net.bridge
+      vars:
+        host_manage_packages: false
+        bridge_prune: true
+        bridge_networks: [{name: front, subnets: [10.5.0.0/24]}]
+"""
+
+
+def test_bridge_prune_is_for_masquerades_too(site: Lab, tmp_path: Path) -> None:
+    path, hosts = tmp_path / "pruned.yml", {"web": ["host"]}
+    path.write_text(PRUNED, encoding="utf-8")
+    succeeded(playbook(site, str(path), hosts=hosts))
+    host = site.hosts["host"]
+    for masquerades, rest in ((None, ["front"]), ([], [])):
+        assert module(site, "masquerade", source="10.9.0.0/24")["changed"]
+        more = [] if masquerades is None else ["-e", '{"bridge_masquerades": []}']
+        for check in (["--check"], []):
+            assert recap(succeeded(playbook(site, str(path), *more, *check, hosts=hosts)))["changed"] == 1
+        record = json.loads(host.read("/var/lib/bridgeport/topology.json"))
+        assert [item["network"] for item in record["topology"]["masquerades"]] == rest
+        assert recap(succeeded(playbook(site, str(path), *more, hosts=hosts)))["changed"] == 0
+
+
+def test_check_mode_of_roles_that_are_included_more_than_once(site: Lab, tmp_path: Path) -> None:
+    """Each starts from what the latest would have done, on a fresh host and on one that has it all."""
+    path = tmp_path / "pieces.yml"
+    path.write_text(PIECES, encoding="utf-8")
+    host = site.hosts["host"]
+    untouched = host.snapshot()
+    predicted = recap(succeeded(playbook(site, "--check", str(path))))
+    assert host.snapshot() == untouched
+    assert recap(succeeded(playbook(site, str(path))))["changed"] == predicted["changed"] == 9
+    again = recap(succeeded(playbook(site, "--check", str(path))))
+    assert recap(succeeded(playbook(site, str(path))))["changed"] == again["changed"] == 3
 
 
 def test_from_an_installed_tarball(site: Lab, variables: str, tmp_path: Path) -> None:

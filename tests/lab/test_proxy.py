@@ -139,68 +139,66 @@ def test_check_and_run_for_create_change_and_remove(modules: Modules) -> None:
     transition(modules, "port_publish", {"endpoint": "six", "state": "absent"}, removed)
 
 
+PUBLISHES = [
+    {"endpoint": "web", "loopback": "proxy", "ports": ["80:5000", "127.0.0.1:8081:5000", "127.0.0.2:8082:5000"]},
+    {"endpoint": "web", "loopback": "proxy", "ports": ["192.168.52.203:8083:5000", "[::1]:8084:5000"]},
+    {"endpoint": "four", "loopback": "proxy", "ports": ["8085:5000", "[::1]:8086:5000"]},
+    {"endpoint": "six", "loopback": "proxy", "ports": ["8087:5000", "127.0.0.1:8088:5000"]},
+    {"endpoint": "web", "ports": ["8089:5000"]},
+]
+# Who asks, at which address and port, and whom the endpoint sees; None where nobody answers.
+WHO_GETS_THROUGH = [
+    # Every host address.
+    ("client", "192.168.52.203", 80, "192.168.52.202"),
+    ("client", "fd52::203", 80, "fd52::202"),
+    ("machine", "192.168.52.203", 80, GATEWAY4),
+    ("machine", "127.0.0.1", 80, GATEWAY4),
+    ("machine", "::1", 80, GATEWAY4),
+    ("machine", "127.0.0.2", 80, None),
+    # One loopback address.
+    ("machine", "127.0.0.1", 8081, GATEWAY4),
+    ("machine", "::1", 8081, None),
+    ("machine", "192.168.52.203", 8081, None),
+    ("client", "192.168.52.203", 8081, None),
+    ("machine", "127.0.0.2", 8082, GATEWAY4),
+    ("machine", "::1", 8084, GATEWAY6),
+    ("client", "fd52::203", 8084, None),
+    # One address that is none of loopback: there is nothing to serve on loopback.
+    ("client", "192.168.52.203", 8083, "192.168.52.202"),
+    ("machine", "127.0.0.1", 8083, None),
+    # IPv6 to an endpoint that has none, and the other way round.
+    ("machine", "127.0.0.1", 8085, ONLY4),
+    ("machine", "::1", 8085, ONLY4),
+    ("client", "192.168.52.203", 8085, "192.168.52.202"),
+    ("client", "fd52::203", 8085, None),
+    ("machine", "::1", 8086, ONLY4),
+    ("machine", "127.0.0.1", 8087, ONLY6),
+    ("machine", "::1", 8087, ONLY6),
+    ("machine", "127.0.0.1", 8088, ONLY6),
+    # A neighbour that routes the host's loopback addresses to it.
+    ("client", "127.0.0.1", 80, None),
+    ("client", "127.0.0.1", 8081, None),
+    ("client", "127.0.0.2", 8082, None),
+    ("client", "127.0.0.1", 8089, None),
+    # The rules still serve what was not asked of a proxy.
+    ("machine", "127.0.0.1", 8089, GATEWAY4),
+]
+
+
 def test_who_gets_through_and_as_whom(modules: Modules, machine: Machine, lab: Lab) -> None:
     client = lab.hosts["client"]
-    modules.ok(
-        "port_publish",
-        publishes=[
-            {
-                "endpoint": "web",
-                "loopback": "proxy",
-                "ports": ["80:5000", "127.0.0.1:8081:5000", "127.0.0.2:8082:5000"],
-            },
-            {"endpoint": "web", "loopback": "proxy", "ports": ["192.168.52.203:8083:5000", "[::1]:8084:5000"]},
-            {"endpoint": "four", "loopback": "proxy", "ports": ["8085:5000", "[::1]:8086:5000"]},
-            {"endpoint": "six", "loopback": "proxy", "ports": ["8087:5000", "127.0.0.1:8088:5000"]},
-            {"endpoint": "web", "ports": ["8089:5000"]},
-        ],
-    )
+    modules.ok("port_publish", publishes=PUBLISHES)
     client.run(["ip", "addr", "del", "127.0.0.1/8", "dev", "lo"], check=False)
     client.run(["ip", "route", "flush", "table", "local", "127.0.0.0/8"], check=False)
     client.write("/proc/sys/net/ipv4/conf/eth0/route_localnet", "1")
     for address in ("127.0.0.1", "127.0.0.2"):
         client.run(["ip", "route", "replace", f"{address}/32", "via", "192.168.52.203"])
-    wanted = [
-        # Every host address.
-        (client, "192.168.52.203", 80, "192.168.52.202"),
-        (client, "fd52::203", 80, "fd52::202"),
-        (machine, "192.168.52.203", 80, GATEWAY4),
-        (machine, "127.0.0.1", 80, GATEWAY4),
-        (machine, "::1", 80, GATEWAY4),
-        (machine, "127.0.0.2", 80, None),
-        # One loopback address.
-        (machine, "127.0.0.1", 8081, GATEWAY4),
-        (machine, "::1", 8081, None),
-        (machine, "192.168.52.203", 8081, None),
-        (client, "192.168.52.203", 8081, None),
-        (machine, "127.0.0.2", 8082, GATEWAY4),
-        (machine, "::1", 8084, GATEWAY6),
-        (client, "fd52::203", 8084, None),
-        # One address that is none of loopback: there is nothing to serve on loopback.
-        (client, "192.168.52.203", 8083, "192.168.52.202"),
-        (machine, "127.0.0.1", 8083, None),
-        # IPv6 to an endpoint that has none, and the other way round.
-        (machine, "127.0.0.1", 8085, ONLY4),
-        (machine, "::1", 8085, ONLY4),
-        (client, "192.168.52.203", 8085, "192.168.52.202"),
-        (client, "fd52::203", 8085, None),
-        (machine, "::1", 8086, ONLY4),
-        (machine, "127.0.0.1", 8087, ONLY6),
-        (machine, "::1", 8087, ONLY6),
-        (machine, "127.0.0.1", 8088, ONLY6),
-        # A neighbour that routes the host's loopback addresses to it.
-        (client, "127.0.0.1", 80, None),
-        (client, "127.0.0.1", 8081, None),
-        (client, "127.0.0.2", 8082, None),
-        (client, "127.0.0.1", 8089, None),
-        # The rules still serve what was not asked of a proxy.
-        (machine, "127.0.0.1", 8089, GATEWAY4),
-    ]
     wrong = []
-    for place, address, port, source in wanted:
-        probe = place.probe("tcp", address, port)
+    places = {"client": client, "machine": machine}
+    for name, address, port, source in WHO_GETS_THROUGH:
+        probe = places[name].probe("tcp", address, port)
         if probe.source != source:
-            wrong.append(f"{place.name} -> {address}:{port}: wanted {source}, got {probe}")
+            wrong.append(f"{name} -> {address}:{port}: wanted {source}, got {probe}")
     assert not wrong, "\n".join(wrong)
     shown = json.loads(machine.run(["bridgeport", "ports", "--json"]).stdout)["four"]
     assert shown == [

@@ -192,3 +192,21 @@ def test_a_trusted_interface_that_is_not_there(modules: Modules, host: Host, cli
     host.run(["ip", "link", "set", "late0", "down"])
     host.run(["ip", "link", "set", "late0", "name", "eth0"])
     host.run(["ip", "link", "set", "eth0", "up"])
+
+
+def test_options_beside_the_list_are_those_of_its_entries(modules: Modules) -> None:
+    modules.ok("veth_endpoint", endpoints=[{"name": "spare", "expose": ["5000"]}, {"name": "app", "expose": ["5001"]}])
+    shared: dict[str, Any] = {"loopback": "none", "publish_all": True, "sources": ["192.0.2.0/24"], "prune": True}
+    own = {
+        "endpoint": "app",
+        "ports": ["8600:80"],
+        "loopback": "nat",
+        "publish_all": False,
+        "sources": ["198.51.100.7"],
+    }
+    done = modules.ok("port_publish", publishes=[{"endpoint": "spare", "ports": ["8601:80"]}, own], **shared)
+    assert [(port["endpoint"], port["endpoint_port"], port["loopback"], port["sources"]) for port in done["ports"]] == [
+        ("app", 80, "nat", ["198.51.100.7"]),
+        ("spare", 80, "none", ["192.0.2.0/24"]),
+        ("spare", 5000, "none", ["192.0.2.0/24"]),
+    ]

@@ -14,7 +14,7 @@ import pytest
 
 from hostlab import Host, Lab
 from hostlab.machine import Machine
-from support import machine_of, main_pid, page, site, wait_for_page
+from support import machine_of, main_pid, page, playbook, site, wait_for_page
 
 VARIABLES = """
 bridge_networks: [{name: docker0, subnets: [172.17.0.0/16]}]
@@ -94,7 +94,13 @@ def test_a_service_moves_off_the_host_with_its_port(lab: Lab, host: Machine, var
     client = lab.hosts["client"]
     host.run(["systemctl", "start", "nginx"])
     assert "Welcome" in page(client)
-    site(lab, "-e", variables, "bridgeport.net.site")
+    predicted = playbook(lab, "-e", variables, "--check", "bridgeport.net.site")
+    assert predicted.returncode == 0, predicted.stdout + predicted.stderr
+    warned = " ".join((predicted.stdout + predicted.stderr).split())
+    assert f"Host port 80/tcp is held by process nginx (pid {main_pid(host, 'nginx')}) now. The run itself" in warned
+    assert warned.count("is held by") == 1, warned
+    done = playbook(lab, "-e", variables, "bridgeport.net.site")
+    assert done.returncode == 0 and "is held by" not in done.stdout + done.stderr, done.stdout + done.stderr
     wait_for_page(client, "Welcome to nginx!")
     assert ":80 " not in host.run(["ss", "-Hltn"]).stdout
     assert site(lab, "-e", variables, "bridgeport.net.site")["changed"] == 0
@@ -212,3 +218,53 @@ def test_removing_an_endpoint_stops_what_lives_in_it(lab: Lab, host: Machine, va
     site(lab, "bridgeport.net.teardown")
     assert main_pid(host, "nginx") == "0"
     assert host.run(["ls", "/run/netns"]).stdout == ""
+
+
+def installed(host: Host) -> list[str]:
+    """What is in systemd's directories and beside them, whoever put it there."""
+    return host.run(["find", "/etc/systemd", "/usr/local/sbin", "!", "-type", "d"]).stdout.split()
+
+
+def test_what_the_roles_install_goes(lab: Lab, host: Machine, variables: str, tmp_path: Path) -> None:
+    """By host_boot what restores everything, by the playbook teardown all of it; each predicted, and once."""
+    client = lab.hosts["client"]
+    before = set(installed(host))
+    # Somebody else's file takes whatever there is.
+    host.write("/etc/systemd/network/10-theirs.network", "[Match]\nName=bp-*\n[Network]\nLinkLocalAddressing=no\n")
+    before.add("/etc/systemd/network/10-theirs.network")
+    host.run(["networkctl", "reload"])
+    site(lab, "-e", variables, "bridgeport.net.site")
+    wait_for_page(client, "Welcome to nginx!")
+    assert "unmanaged" in host.run(["networkctl", "list", "--no-legend", "bp-web"]).stdout
+
+    alone = tmp_path / "alone.yml"
+    alone.write_text("[{hosts: bridgeport_hosts, roles: [{role: bridgeport.net.host, host_state: absent}]}]")
+    there = installed(host)
+    for check in (["--check"], []):
+        refused = playbook(lab, *check, str(alone))
+        said = " ".join(refused.stdout.split())
+        assert refused.returncode != 0 and "Run the playbook bridgeport.net.teardown" in said, said
+    assert installed(host) == there
+
+    redis = host.run(["systemctl", "show", "-P", "ActiveState", "redis-server"]).stdout
+    once = ["-e", variables, "-e", '{"host_boot": false, "host_reserve_ports": false}', "bridgeport.net.site"]
+    predicted = site(lab, "--check", *once)
+    assert site(lab, *once)["changed"] == predicted["changed"] > 0
+    assert site(lab, *once)["changed"] == 0
+    wait_for_page(client, "Welcome to nginx!")
+    assert host.run(["systemctl", "show", "-P", "ActiveState", "redis-server"]).stdout == redis == "active\n"
+    assert {path for path in set(installed(host)) - before if "service.d/" not in path} == {
+        "/etc/systemd/network/05-bridgeport.network"
+    }
+    host.run(["python3", "-c", "import socket; socket.socket().bind(('', 80))"])
+
+    site(lab, "-e", variables, "bridgeport.net.site")
+    assert ports(host)[0].endswith(", reserved") and set(installed(host)) == set(there)
+    assert site(lab, "-e", variables, "bridgeport.net.site")["changed"] == 0
+
+    predicted = site(lab, "--check", "bridgeport.net.teardown")
+    assert set(installed(host)) == set(there)
+    assert site(lab, "bridgeport.net.teardown")["changed"] == predicted["changed"]
+    assert set(installed(host)) == before
+    assert host.run(["systemctl", "list-units", "--all", "--no-legend", "bridgeport*"]).stdout == ""
+    assert site(lab, "bridgeport.net.teardown")["changed"] == 0

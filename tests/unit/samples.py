@@ -14,6 +14,7 @@ from ansible_collections.bridgeport.net.plugins.module_utils._backends import re
 from ansible_collections.bridgeport.net.plugins.module_utils._errors import BridgeportError, InputError
 from ansible_collections.bridgeport.net.plugins.module_utils._facts import StaticFacts
 from ansible_collections.bridgeport.net.plugins.module_utils._state import (
+    TO_ALL_GROUPS,
     FileState,
     Inside,
     InterfaceAddress,
@@ -95,7 +96,9 @@ def observed(topology: Topology) -> Observed:
             master,
             True,
             False,
+            TO_ALL_GROUPS,
         )
+        sysctls.update(state.host_sysctls)
         namespaces[endpoint.name] = Inside(
             links={
                 "lo": Link(1, "lo", "", "00:00:00:00:00:00", 65536, True, "", 0, False, False),

@@ -6,8 +6,10 @@
 
 from __future__ import annotations
 
+import errno
+
 import pytest
-from ansible_collections.bridgeport.net.plugins.module_utils._errors import InputError, KernelError
+from ansible_collections.bridgeport.net.plugins.module_utils._errors import InputError, KernelError, system_words
 from ansible_collections.bridgeport.net.plugins.module_utils._topology import Topology
 from ansible_collections.bridgeport.net.plugins.module_utils._want_endpoints import want_endpoints
 from samples import refused
@@ -33,3 +35,16 @@ def test_name_with_a_line_break_is_refused_in_one_line() -> None:
     refused(
         lambda: want_endpoints(Topology(), [{"name": "web", "network": "lan\n0"}]), "network lan\\n0", "does not exist"
     )
+
+
+@pytest.mark.parametrize(
+    ("problem", "words"),
+    [
+        (OSError(errno.EMFILE, "as the locale has it"), "Too many open files (EMFILE)"),
+        # A socket's, which has no errno.
+        (TimeoutError("timed out"), "timed out"),
+        (OSError(), "OSError"),
+    ],
+)
+def test_what_the_system_refused_is_named_with_or_without_an_errno(problem: OSError, words: str) -> None:
+    assert system_words(problem) == words

@@ -14,8 +14,8 @@ import typing as t
 
 import pytest
 from ansible_collections.bridgeport.net.plugins.module_utils._errors import StateError
-from ansible_collections.bridgeport.net.plugins.module_utils._facts import StaticFacts
-from ansible_collections.bridgeport.net.plugins.module_utils._hostports import Holder, HostPorts
+from ansible_collections.bridgeport.net.plugins.module_utils._facts import CheckedFacts, HostFacts, StaticFacts
+from ansible_collections.bridgeport.net.plugins.module_utils._hostports import Binding, Holder, HostPorts, held_warnings
 from ansible_collections.bridgeport.net.plugins.module_utils._topology import Topology
 from ansible_collections.bridgeport.net.plugins.module_utils._want_rules import want_publishes, without_publishes
 from samples import BOTH, DUAL, LAN, WEB, decided, refused
@@ -33,7 +33,7 @@ def held(port: int, version: int = 4, protocol: str = "tcp", address: str = "") 
     return Holder(version, protocol, address, port, "nginx (process 42)")
 
 
-def publish(topology: Topology, endpoint: str, *ports: object, facts: StaticFacts | None = None) -> Topology:
+def publish(topology: Topology, endpoint: str, *ports: object, facts: HostFacts | None = None) -> Topology:
     return want_publishes(topology, [{"endpoint": endpoint, "ports": list(ports)}], facts or host())
 
 
@@ -253,6 +253,23 @@ def test_port_of_a_process_is_refused(holder: Holder, asked: str) -> None:
     refused(
         lambda: publish(HOST, "web", asked, facts=host(holder)), asked, "is held by nginx (process 42)", kind=StateError
     )
+
+
+def test_behind_other_tasks_in_check_mode_a_process_may_be_gone_by_then() -> None:
+    """An exact port is granted with a sentence; a choice still goes around it, and a publish still stands in the way."""
+    both = host(held(8080), held(8080, 6), held(49153))
+    facts = CheckedFacts(both)
+    assert bindings(publish(HOST, "web", "8080:80", "90", facts=facts), "web") == [
+        "0.0.0.0:8080/tcp -> 80",
+        "0.0.0.0:49154/tcp -> 90",
+    ]
+    taken = [Binding(version, "tcp", "", port) for version in (4, 6) for port in (8080, 8081)]
+    assert held_warnings(taken, both.ports()) == [
+        "Host port 8080/tcp is held by nginx (process 42) now. The run itself refuses to publish it unless a task "
+        "before it stops or moves that process."
+    ]
+    there = publish(HOST, "db", "8080:80", facts=facts)
+    refused(lambda: publish(there, "web", "8080:80", facts=facts), "collides with", "endpoint db")
 
 
 @pytest.mark.parametrize(

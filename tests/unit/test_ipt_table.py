@@ -138,6 +138,7 @@ def test_nothing_crosses_the_edge_of_a_sealed_network() -> None:
     found = tables(mode="internal")
     assert lines(found, "filter", "BRIDGEPORT") == ["-i dual0 ! -o dual0 -j DROP", "-o dual0 -j BRIDGEPORT/dual0"]
     assert lines(found, "filter", "BRIDGEPORT/dual0") == [
+        "! -i dual0 -j DROP",
         "-m conntrack --ctstate RELATED,ESTABLISHED -j RETURN",
         "-i dual0 -j RETURN",
         "-j DROP",
@@ -267,8 +268,14 @@ def test_beside_docker() -> None:
 )  # fmt: skip
 def test_endpoints_are_guarded(version: int, options: Request, guard: list[str]) -> None:
     common = ["-m conntrack --ctstate RELATED,ESTABLISHED -j RETURN", "-m addrtype --dst-type LOCAL -j RETURN"]
-    martians = ["-d 127.0.0.0/8 ! -i lo -j DROP"] if version == 4 else []
-    assert lines(tables(version=version, **options), "mangle", "BRIDGEPORT") == [*martians, *common, *guard]
+    martians = ["-d 127.0.0.0/8 ! -i lo -j DROP", "-s 127.0.0.0/8 ! -i lo -j DROP"] if version == 4 else []
+    origins = ["-i lo -j RETURN", "-s %s ! -i dual0 -j DROP" % ("10.0.1.0/24" if version == 4 else "fd00:1::/64")]
+    found = lines(tables(version=version, **options), "mangle", "BRIDGEPORT")
+    assert found == [*martians, *origins, *common, *guard]
+
+
+def test_addresses_of_a_network_that_the_host_is_not_on_may_come_from_anywhere() -> None:
+    assert not [rule for rule in lines(tables(mode="isolated"), "mangle", "BRIDGEPORT") if "-s 10." in rule]
 
 
 def test_ways_from_the_chains_of_the_kernel_to_ours() -> None:

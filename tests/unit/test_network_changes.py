@@ -114,6 +114,11 @@ def test_route_of_an_endpoint_keeps_its_gateway_on_the_network() -> None:
     assert texts(want(topology, name="lan0", subnets=["10.0.0.0/16"]).networks["lan0"].subnets) == ["10.0.0.0/16"]
 
 
+def test_subnet_does_not_become_the_destination_of_a_route() -> None:
+    topology = decided([LAN], [{**WEB, "routes": [{"destination": "10.0.0.0/16", "via": "10.0.0.200"}]}])
+    refused(lambda: want(topology, name="lan0", subnets=["10.0.0.0/16"]), "10.0.0.0/16 of endpoint web", "on the link")
+
+
 def test_kept_allocate_from_stays_inside_the_subnets() -> None:
     topology = decided([{**LAN, "allocate_from": ["10.0.0.128/25"]}])
     refused(

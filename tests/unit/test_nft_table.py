@@ -37,6 +37,8 @@ def texts(there: Table, chain: str) -> list[str]:
     return [text for text, _comment in there.chains[chain].rules]
 
 
+SEALED_FIRST = 'iifname != "dual0" drop'
+ADDRESSED = [("10.9.0.0/24", "back"), ("10.0.1.0/24", "dual0"), ("10.8.0.0/24", "flat0")]
 APART = ['iifname "dual0" ct status dnat accept', 'iifname "dual0" drop']
 PLAIN = table()
 EMPTY = Table(4)
@@ -108,6 +110,16 @@ def test_endpoints_are_guarded_but_for_routed_networks() -> None:
     ]
 
 
+def test_addresses_of_a_network_come_from_its_bridge() -> None:
+    there = table(4, networks=[DUAL, SEALED, ROUTED])
+    assert [rule for rule in texts(there, "guard") if "saddr" in rule] == [
+        'iifname != "lo" ip saddr 127.0.0.0/8 drop',
+        *['ip saddr %s iifname != { "lo", "%s" } drop' % item for item in ADDRESSED],
+    ]
+    isolated = table(4, networks=[{**DUAL, "mode": "isolated"}])
+    assert not [rule for rule in texts(isolated, "guard") if "saddr 10." in rule]
+
+
 def test_trusted_interfaces_pass_the_guard() -> None:
     there = table(4, networks=[{**DUAL, "trusted_interfaces": ["eth1", "eth0"]}])
     assert texts(there, "closed")[0] == 'ip daddr 10.0.1.0/24 iifname { "dual0", "eth0", "eth1" } return'
@@ -118,8 +130,8 @@ def test_trusted_interfaces_pass_the_guard() -> None:
     [
         ({}, ['iifname "dual0" accept', "ip daddr . meta l4proto . th dport @open_ports accept", "drop"]),
         ({"icc": False}, [*APART, "ip daddr . meta l4proto . th dport @open_ports accept", "drop"]),
-        ({"mode": "internal"}, ['iifname "dual0" accept', "drop"]),
-        ({"mode": "isolated", "icc": False}, ["drop"]),
+        ({"mode": "internal"}, [SEALED_FIRST, 'iifname "dual0" accept', "drop"]),
+        ({"mode": "isolated", "icc": False}, [SEALED_FIRST, "drop"]),
         (
             {"mode": "routed", "icc": False},
             [*APART, "ip daddr . meta l4proto . th dport @open_ports accept", "meta l4proto icmp accept", "drop"],
@@ -128,7 +140,8 @@ def test_trusted_interfaces_pass_the_guard() -> None:
 )
 def test_what_may_enter_a_bridge(options: Request, rules: list[str]) -> None:
     there = table(4, networks=[{**DUAL, **options}])
-    assert texts(there, "to_dual0") == ["ct state { established, related } accept", *rules]
+    first = [rule for rule in rules if rule == SEALED_FIRST]
+    assert texts(there, "to_dual0") == [*first, "ct state { established, related } accept", *rules[len(first) :]]
     sealed = options.get("mode") in ("internal", "isolated")
     assert ("from_dual0" in there.chains) == sealed == (("dual0",) in there.elements["from_network"])
 

@@ -61,7 +61,9 @@ def test_host_that_matches_needs_no_change_even_if_the_record_was_lost() -> None
 
 def test_creation_goes_from_rules_to_links_to_files_to_forwarding() -> None:
     changes = plan(NOTHING, FULL, EMPTY_HOST)
+    assert isinstance(changes[1], ForgetFlows)
     assert [change.sentence for change in changes] == [
+        "",
         "",
         "Create bridge dual0 with 10.0.1.1/24, fd00:1::1/64, MTU 1500.",
         "Create bridge lan0 with 10.0.0.1/24, MTU 1500.",
@@ -83,8 +85,8 @@ def test_creation_goes_from_rules_to_links_to_files_to_forwarding() -> None:
 def test_removal_closes_the_ports_first_and_deletes_links_last() -> None:
     changes = plan(FULL, NOTHING, observed(FULL))
     deletions = [DeleteEndpoint, DeleteEndpoint, DeleteBridge, DeleteBridge]
-    assert kinds(changes) == [ChangeRules, *[WriteFile] * 4, *deletions, ChangeRules]
-    assert [change.sentence for change in changes[1:-1]] == [
+    assert kinds(changes) == [ChangeRules, *[WriteFile] * 4, *deletions, ChangeRules, ForgetFlows]
+    assert [change.sentence for change in changes[1:-2]] == [
         "Remove file /etc/netns/both/hosts.",
         "Remove file /etc/netns/web/hosts.",
         "Remove file /var/lib/bridgeport/hosts/dual0.",
@@ -100,7 +102,7 @@ def test_what_goes_is_guarded_until_it_is_gone() -> None:
     """Its ports are closed by the first step, and its guard goes with the last."""
     for after in (NOTHING, decided([DUAL], [BOTH]), decided([LAN, DUAL], [BOTH])):
         changes = plan(FULL, after, observed(FULL))
-        first, last = changes[0], changes[-1]
+        first, *_rest, last, _flows = changes
         assert isinstance(first, ChangeRules) and isinstance(last, ChangeRules)
         unpublished = decided([LAN, DUAL], [WEB, BOTH])
         assert first.after == last.before == tables_of(unpublished)
@@ -132,6 +134,7 @@ def test_replacement_creates_before_it_deletes() -> None:
         DeleteEndpoint,
         DeleteBridge,
         ChangeRules,
+        ForgetFlows,
     ]
 
 
@@ -216,11 +219,13 @@ def test_foreign_interfaces_survive_removal() -> None:
         links={"lan0": link("lan0", "bridge", "somebody's"), "bp-web": link("bp-web", "veth", "somebody's")},
         namespaces={},
     )
-    assert kinds(plan(topology, NOTHING, seen)) == [ChangeRules, *[WriteFile] * 2]
+    assert kinds(plan(topology, NOTHING, seen)) == [ChangeRules, *[WriteFile] * 2, ForgetFlows]
 
 
 def test_what_is_gone_already_needs_no_removal() -> None:
-    assert plan(FULL, NOTHING, EMPTY_HOST) == []
+    (flows,) = plan(FULL, NOTHING, EMPTY_HOST)
+    assert isinstance(flows, ForgetFlows) and flows.sentences == ()
+    assert [str(flow[0]) for flow in flows.flows] == ["10.0.1.2", "fd00:1::2", "10.0.0.2"]
 
 
 @pytest.mark.parametrize("gone", ["links", "namespaces"])
@@ -335,7 +340,7 @@ def test_removed_objects_are_in_scope() -> None:
 
 def test_drift_outside_the_scope_is_left_to_another_run_but_rules_are_always_mended() -> None:
     changes = make_plan(FULL, FULL, EMPTY_HOST, Scope(frozenset(), frozenset()), "nftables", "nftables")
-    assert kinds(changes) == [ChangeRules, SetSysctl, SetSysctl]
+    assert kinds(changes) == [ChangeRules, ForgetFlows, SetSysctl, SetSysctl]
 
 
 def test_udp_flows_of_ports_that_lead_elsewhere_are_forgotten() -> None:

@@ -18,6 +18,7 @@ from ansible_collections.bridgeport.net.plugins.module_utils._changes import (
 )
 from ansible_collections.bridgeport.net.plugins.module_utils._changes_rules import (
     ChangeRules,
+    ForgetFlows,
 )
 from ansible_collections.bridgeport.net.plugins.module_utils._codec import topology_from_json, topology_to_json
 from ansible_collections.bridgeport.net.plugins.module_utils._errors import InputError, StateError
@@ -327,6 +328,9 @@ def test_any_change_begins_with_rules_and_ends_with_deletions_and_their_guard(
         return
     changes = make_plan(before, after, observed(before), scope_of(before, after, (), (), False), "nftables", "nftables")
     kinds = [type(change) for change in changes]
+    # Behind everything else, the flows of whoever has gone.
+    if kinds and kinds[-1] is ForgetFlows:
+        kinds.pop()
     deletions = [kind in (DeleteEndpoint, DeleteBridge) for kind in kinds]
     # What was deleted was guarded until then.
     last = [ChangeRules] if any(deletions) and kinds[-1] is ChangeRules else []

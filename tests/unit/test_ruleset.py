@@ -54,8 +54,9 @@ def test_ipv4_only_topology_needs_no_ipv6_rules() -> None:
 )
 def test_mode_decides_what_holds_for_the_bridge(mode: str, guarded: bool, sealed: bool, pings: bool) -> None:
     families = rules(mode)
-    assert families[4].networks == (NetworkRules("dual0", (ip_network("10.0.1.0/24"),), guarded, sealed, True, pings),)
-    assert families[6].networks == (NetworkRules("dual0", (ip_network("fd00:1::/64"),), guarded, sealed, True, pings),)
+    for version, subnet in ((4, "10.0.1.0/24"), (6, "fd00:1::/64")):
+        wanted = NetworkRules("dual0", (ip_network(subnet),), guarded, sealed, True, pings, (), mode != "isolated")
+        assert families[version].networks == (wanted,)
 
 
 @pytest.mark.parametrize("mode", ["nat", "routed"])

@@ -198,6 +198,29 @@ def test_a_unit_moves_once() -> None:
     assert unread.actions == ["Restart nginx.service."] and unread.reload
 
 
+def test_a_restart_is_owed_until_the_unit_is_started() -> None:
+    there = replace(NGINX, drop_ins=(DROP_IN,), namespace="/run/netns/web", network=200, started=500)
+    files = {DROP_IN: drop_in_text(PLACED, True)}
+
+    def actions(state: UnitState, since: int) -> tuple[list[str], bool]:
+        plan = plan_present([PLACED], [state], files, NETWORKS, True, False, {"nginx.service": since})
+        return plan.actions, plan.reload
+
+    restarted = ["Restart nginx.service."]
+    assert actions(there, 501) == (restarted, False)
+    assert actions(there, 500) == actions(there, 499) == ([], False)
+    # It was started, and is down again; or whatever was started, systemd had not read the file.
+    assert actions(replace(there, active="failed", network=0), 499) == (restarted, False)
+    assert actions(there, 0) == (restarted, True)
+
+
+def test_a_unit_moves_from_one_endpoint_to_another() -> None:
+    there = replace(NGINX, drop_ins=(DROP_IN,), namespace="/run/netns/web", network=200)
+    other = Unit("nginx.service", "endpoint", "db")
+    files = {DROP_IN: drop_in_text(PLACED, True)}
+    assert planned(other, there, files) == ["Write %s." % DROP_IN, "Restart nginx.service."]
+
+
 def test_a_unit_goes_back_to_the_host() -> None:
     there = replace(NGINX, drop_ins=(DROP_IN,), namespace="/run/netns/web", network=200)
     host = Unit("nginx.service", "host")

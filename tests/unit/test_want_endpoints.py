@@ -197,6 +197,15 @@ def test_option_that_is_not_given_keeps_what_there_is() -> None:
             {"routes": [{"destination": "fd09::/64"}]},
             ["fd09::/64 of endpoint web", "network lan0 has no IPv6 subnet", "Leave the route out."],
         ),
+        (
+            {"routes": [{"destination": "10.9.0.0/16", "via": "10.0.0.9"}, {"destination": "10.9.0.0/16"}]},
+            ["10.9.0.0/16 of endpoint web", "by way of 10.0.0.9 and on the link itself", "Leave one of the two out."],
+        ),
+        (
+            {"routes": [{"destination": "10.0.0.0/24", "via": "10.0.0.9"}]},
+            ["10.0.0.0/24 of endpoint web", "on the link"],
+        ),
+        ({"routes": [{"destination": "10.0.0.0/24"}]}, ["10.0.0.0/24 of endpoint web", "on the link already"]),
         ({"addresses": ["fe80::1%eth0"]}, ["'fe80::1%eth0'", "address of endpoint web"]),
         ({"nameservers": ["fe80::1%eth0"]}, ["'fe80::1%eth0'", "nameserver of endpoint web"]),
         (
@@ -214,6 +223,14 @@ def test_option_that_is_not_given_keeps_what_there_is() -> None:
 )
 def test_wrong_request_is_refused(request_: dict[str, t.Any], parts: list[str]) -> None:
     refused(lambda: want(NETWORKS, **{**WEB, **request_}), *parts)
+
+
+def test_routes_to_parts_of_the_subnet_and_to_the_other_subnet_are_routes() -> None:
+    topology = decided([{"name": "two", "subnets": ["10.0.0.0/24", "10.0.1.0/24"]}])
+    routes = [{"destination": "10.0.0.0/25", "via": "10.0.0.9"}, {"destination": "10.0.1.0/24"}]
+    there = want(topology, name="web", network="two", routes=routes)
+    assert len(there.endpoints["web"].routes) == 2
+    refused(lambda: want(there, name="web", addresses=["10.0.1.9"]), "10.0.1.0/24 of endpoint web", "on the link")
 
 
 DEFAULT_VIA: dict[str, t.Any] = {"routes": [{"destination": "0.0.0.0/0", "via": "10.0.0.9"}]}

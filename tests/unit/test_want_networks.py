@@ -14,7 +14,7 @@ from ansible_collections.bridgeport.net.plugins.module_utils._facts import Stati
 from ansible_collections.bridgeport.net.plugins.module_utils._model import Network
 from ansible_collections.bridgeport.net.plugins.module_utils._topology import Topology
 from ansible_collections.bridgeport.net.plugins.module_utils._want_networks import want_networks, without_networks
-from samples import BOTH, DUAL, FACTS, LAN, decided, on_link, refused
+from samples import BOTH, DUAL, FACTS, LAN, Request, decided, on_link, refused
 
 
 def want(topology: Topology, facts: StaticFacts = FACTS, **request: t.Any) -> Topology:
@@ -226,6 +226,17 @@ def test_own_bridge_on_the_host_is_no_overlap() -> None:
 def test_subnet_that_is_ours_already_is_not_held_against_the_host() -> None:
     before = want(Topology(), name="br0", subnets=["10.1.0.0/16"])
     assert want(before, on_link(("10.1.2.0/24", "eth0")), name="br0", subnets=["10.1.0.0/16"]) == before
+
+
+def test_picked_subnet_keeps_clear_of_those_given_in_the_same_call() -> None:
+    requests: list[Request] = [{"name": "picked"}, {"name": "given", "subnets": ["172.17.0.0/16"]}]
+    for asked in (requests, requests[::-1]):
+        after = want_networks(Topology(), asked, FACTS)
+        assert [str(subnet) for subnet in after.networks["picked"].subnets] == ["172.18.0.0/16"]
+    # One that is there moves onto what would be the next to pick.
+    there = want(Topology(), name="given", subnets=["10.0.0.0/24"])
+    after = want_networks(there, requests, FACTS)
+    assert [str(subnet) for subnet in after.networks["picked"].subnets] == ["172.18.0.0/16"]
 
 
 # Removal

@@ -12,6 +12,7 @@ from ipaddress import ip_address, ip_network
 import pytest
 from ansible_collections.bridgeport.net.plugins.module_utils._errors import StateError
 from ansible_collections.bridgeport.net.plugins.module_utils._facts import StaticFacts
+from ansible_collections.bridgeport.net.plugins.module_utils._hostports import Holder, HostPorts
 from ansible_collections.bridgeport.net.plugins.module_utils._model import Masquerade
 from ansible_collections.bridgeport.net.plugins.module_utils._topology import Topology
 from ansible_collections.bridgeport.net.plugins.module_utils._want_rules import (
@@ -81,6 +82,26 @@ def test_exposed_port_alone_is_not_published() -> None:
 def test_loopback_can_be_changed_and_the_port_is_kept() -> None:
     topology = want(want(HOST, "9000"), "9000", loopback="none")
     assert [(publish.host_port, publish.loopback) for publish in topology.publishes_of("web")] == [(49153, "none")]
+
+
+def test_changed_loopback_takes_no_port_of_others() -> None:
+    there = want(HOST, "80:5000", "81:5001")
+    taken = want_publishes(there, [{"endpoint": "db", "ports": ["[::1]:80:80"], "loopback": "proxy"}], FACTS)
+    parts = ("80:5000/tcp for endpoint web", "[::1]:80/tcp collides", "endpoint db")
+    refused(lambda: want(taken, "80:5000", loopback="proxy"), *parts)
+    # In one call the other may make room.
+    moved = [{"endpoint": "db", "ports": ["[::1]:82:80"], "loopback": "proxy"}]
+    asked = [{"endpoint": "web", "ports": ["80:5000"], "loopback": "proxy"}, *moved]
+    assert len(want_publishes(taken, asked, FACTS, prune=True).publishes) == 2
+    held = HostPorts(
+        holders=(Holder(6, "tcp", "::1", 81, "nginx (process 42)"), Holder(4, "tcp", "", 80, "a squatter"))
+    )
+    facts = StaticFacts(ports=held)
+    proxied = [{"endpoint": "web", "ports": ["81:5001"], "loopback": "proxy"}]
+    refused(lambda: want_publishes(there, proxied, facts), "[::1]:81/tcp is held by nginx", kind=StateError)
+    # What it takes already is no matter of now.
+    asked = [{"endpoint": "web", "ports": ["80:5000"], "loopback": "proxy"}]
+    assert want_publishes(there, asked, facts) == want(there, "80:5000", loopback="proxy")
 
 
 def test_publish_that_is_there_is_not_made_unreachable() -> None:
@@ -259,6 +280,23 @@ def test_only_a_nat_network_is_masqueraded(mode: str) -> None:
         "its mode is %s" % mode,
         "Change the mode",
     )
+
+
+def test_masquerade_that_is_listed_twice_must_be_the_same() -> None:
+    fixed = {"network": "lan0", "to_source": "203.0.113.7"}
+    assert want_masquerades(HOST, [fixed, fixed]).masquerades == want_masquerades(HOST, [fixed]).masquerades
+    refused(
+        lambda: want_masquerades(HOST, [fixed, {"network": "lan0"}]), "masquerade lan0", "listed twice", "one entry"
+    )
+    subnet = {"source": "10.9.0.0/24"}
+    other = {**subnet, "except_out_interface": "br9"}
+    refused(lambda: want_masquerades(HOST, [subnet, other]), "masquerade 10.9.0.0/24", "listed twice")
+
+
+def test_prune_removes_the_masquerades_that_are_not_requested() -> None:
+    there = want_masquerades(HOST, [{"network": "lan0"}, {"source": "10.9.0.0/24"}])
+    assert list(want_masquerades(there, [{"network": "lan0"}], prune=True).masquerades) == ["lan0"]
+    assert want_masquerades(there, [], prune=True).masquerades == {}
 
 
 def test_masquerades_are_removed_by_network_or_subnet() -> None:

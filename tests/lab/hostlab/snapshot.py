@@ -30,7 +30,7 @@ LOOK_SECONDS = 0.05
 LINK_KEYS = ("mtu", "address", "master", "ifalias")
 ADDRESS_KEYS = ("family", "local", "prefixlen", "scope", "broadcast", "label")
 BRIDGE_KEYS = ("forward_delay", "stp_state", "vlan_filtering", "mcast_snooping", "ageing_time")
-PORT_KEYS = ("hairpin", "isolated")
+PORT_KEYS = ("hairpin", "isolated", "group_fwd_mask")
 # "flags" tells whether the link has a carrier, which a new bridge loses a moment after it has come up.
 VOLATILE_ROUTE_KEYS = ("expires", "used", "age", "cache", "flags")
 VOLATILE_RULE_KEYS = ("handle", "packets", "bytes", "expires", "used")
