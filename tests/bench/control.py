@@ -10,11 +10,10 @@ import subprocess
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from bench.measure import Book, Key, Settings, say
+from bench.measure import ADD, AGAIN, REMOVE, Book, Key, Settings, say
 from bench.peers.base import Peer, Work
 from hostlab import LabError
 
-ADD, AGAIN, REMOVE = "add", "no change", "remove"
 Between = Callable[[Peer, int], None]
 
 
@@ -67,7 +66,7 @@ class Control:
 
     def _cycle(self, peer: Peer, count: int) -> None:
         work = self.work_of(count)
-        for what, operate in ((ADD, peer.add), (AGAIN, peer.again), (REMOVE, peer.remove)):
+        for what, operate in peer.operations.items():
             if what == REMOVE and self.between:
                 self.between(peer, count)
             try:

@@ -10,8 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from bench import attach, flows, publish, resident
-from bench.control import ADD, AGAIN, REMOVE
-from bench.measure import Book, Key
+from bench.measure import ADD, AGAIN, REMOVE, Book, Key
 from support import BACKENDS
 
 MET, MISSED, UNKNOWN = "met", "missed", "not measured"

@@ -15,6 +15,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple
 
 FIRST_PORT = 20000
+# What is measured of a peer.
+ADD, AGAIN, REMOVE = "add", "no change", "remove"
 
 
 class Key(NamedTuple):

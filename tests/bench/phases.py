@@ -12,7 +12,6 @@ import re
 from pathlib import Path
 from typing import Any
 
-from bench.control import ADD, AGAIN, REMOVE
 from bench.measure import Book, Key
 from bench.peers.base import Work
 from bench.peers.ours import Ours
@@ -25,7 +24,7 @@ LONG_LIST = 40
 
 def profile_all(book: Book, part: str, peer: Ours, work: Work) -> None:
     """Run all three operations once more under the profiler, and note for each where its time goes."""
-    for what, operate in ((ADD, peer.add), (AGAIN, peer.again), (REMOVE, peer.remove)):
+    for what, operate in peer.operations.items():
         name = f"profile-{part}-{peer.backend}-{what.replace(' ', '-')}"
         peer.profile = peer.ground.scratch / name
         with book.failing(f"{part}: {peer.name}, profile of {what}"):

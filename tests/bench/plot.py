@@ -13,8 +13,7 @@ from typing import NamedTuple
 import pygal
 
 from bench import attach, flows, publish
-from bench.control import ADD, AGAIN, REMOVE
-from bench.measure import Book, Key
+from bench.measure import ADD, AGAIN, REMOVE, Book, Key
 
 
 class Plot(NamedTuple):

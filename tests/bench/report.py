@@ -14,9 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from bench import attach, flows, publish, sites
-from bench.control import ADD, AGAIN, REMOVE
 from bench.figures import MISSED, figures
-from bench.measure import Book, Key
+from bench.measure import ADD, AGAIN, REMOVE, Book, Key
 from bench.plot import plots
 
 OURS = "ours, nftables"

@@ -7,11 +7,12 @@
 from __future__ import annotations
 
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench.measure import Settings
+from bench.measure import ADD, AGAIN, REMOVE, Settings
 from hostlab import Host, Lab
 
 # Seconds that an operation took: under "" the operation itself, under other names what else was timed of it.
@@ -39,7 +40,7 @@ class Ground:
         self.settings = settings
         self.docker = docker
         self.peers = peers
-        self.subjects: list[Peer] = []
+        self.subjects: list[Subject] = []
 
     @property
     def scratch(self) -> Path:
@@ -52,15 +53,8 @@ class Ground:
         return self.lab.add_host(f"h{number}", [f"192.168.52.{10 + number}/24"])
 
 
-class Peer:
-    """One subject on a host of its own."""
-
-    # It publishes by making the endpoint anew, so that its time without any port is of interest too.
-    makes_endpoint = False
-    # It is measured however long it takes.
-    always = False
-    # If it is slow and linear: the only number that is measured.
-    only: int | None = None
+class Subject:
+    """Something that is measured, on a host of its own."""
 
     def __init__(self, ground: Ground, name: str) -> None:
         """Give it a host. name: as in the tables."""
@@ -72,24 +66,38 @@ class Peer:
     def prepare(self) -> None:
         """Do what is not measured."""
 
-    def add(self, work: Work) -> Times:
-        """Set all of it up."""
-        raise NotImplementedError
-
-    def again(self, work: Work) -> Times:  # noqa: ARG002
-        """Ask for the same once more; nothing where there is no such thing."""
-        return {}
-
-    def remove(self, work: Work) -> Times:
-        """Take all of it down."""
-        raise NotImplementedError
-
     def clean(self) -> None:
         """Remove what outlives the lab."""
 
     def timed(self, command: Sequence[str], script: str | None = None) -> Times:
         """Run a command on the host under the clock."""
         return {"": clock(lambda: self.host.run(command, input=script, timeout=self.ground.settings.kill_after))}
+
+
+class Peer(Subject, ABC):
+    """A subject that sets objects up and takes them down."""
+
+    # It publishes by making the endpoint anew, so that its time without any port is of interest too.
+    makes_endpoint = False
+    # It is measured however long it takes.
+    always = False
+    # It can be asked for the same once more.
+    repeats = False
+    # If it is slow and linear: the only number that is measured.
+    only: int | None = None
+
+    @property
+    def operations(self) -> dict[str, Callable[[Work], Times]]:
+        """What is measured of it, in turn."""
+        return {ADD: self.add, **({AGAIN: self.add} if self.repeats else {}), REMOVE: self.remove}
+
+    @abstractmethod
+    def add(self, work: Work) -> Times:
+        """Set all of it up; where it is there already, that is asking for the same once more."""
+
+    @abstractmethod
+    def remove(self, work: Work) -> Times:
+        """Take all of it down."""
 
 
 def clock(action: Callable[[], object]) -> float:

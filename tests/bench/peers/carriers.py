@@ -6,13 +6,15 @@
 
 from __future__ import annotations
 
-from bench.peers.base import Peer, Work
+from abc import ABC, abstractmethod
+
+from bench.peers.base import Subject, Work
 from bench.peers.docker import Docker
 from bench.peers.floor import Floor
 from bench.peers.ours import OurPublishes
 
 
-class Carrier(Peer):
+class Carrier(Subject, ABC):
     """A subject of the part flows."""
 
     @property
@@ -20,9 +22,9 @@ class Carrier(Peer):
         """What its client connects to."""
         return self.host.addresses[0].partition("/")[0]
 
+    @abstractmethod
     def open(self, published: list[int]) -> None:
         """Publish ports of the endpoint over both protocols."""
-        raise NotImplementedError
 
 
 class Ours(OurPublishes, Carrier):

@@ -7,7 +7,7 @@ that goes by these programs."""
 
 from __future__ import annotations
 
-from bench.peers.base import Peer, Times, Work
+from bench.peers.base import Peer, Subject, Times, Work
 
 BRIDGES = {"docker0": "172.17", "br1": "172.18"}
 RULES = """
@@ -28,7 +28,7 @@ table ip floor {
 """
 
 
-class Floor(Peer):
+class Floor(Subject):
     """Bridges by hand."""
 
     def prepare(self) -> None:
@@ -56,8 +56,10 @@ class Floor(Peer):
         return self.timed(["sh", "-e"], batch("", outside) + "".join(inside))
 
 
-class FloorPublishes(Floor):
+class FloorPublishes(Floor, Peer):
     """Elements of a map and a set, each kind in one transaction."""
+
+    repeats = True
 
     def prepare(self) -> None:
         """Join the endpoint and load the rules."""
@@ -67,10 +69,6 @@ class FloorPublishes(Floor):
 
     def add(self, work: Work) -> Times:
         """Add the elements."""
-        return self._elements("add", work)
-
-    def again(self, work: Work) -> Times:
-        """Add them once more, which changes nothing."""
         return self._elements("add", work)
 
     def remove(self, work: Work) -> Times:
@@ -84,7 +82,7 @@ class FloorPublishes(Floor):
         return self.timed(["nft", "-f", "-"], script)
 
 
-class FloorEndpoints(Floor):
+class FloorEndpoints(Floor, Peer):
     """Namespaces and pairs in one batch, and one batch in each namespace."""
 
     def add(self, work: Work) -> Times:

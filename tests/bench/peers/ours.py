@@ -24,6 +24,7 @@ class Ours(Peer):
     """The modules on one host, with one backend."""
 
     always = True
+    repeats = True
 
     def __init__(self, ground: Ground, name: str, backend: str = "nftables") -> None:
         super().__init__(ground, name)
@@ -62,10 +63,6 @@ class OurPublishes(Ours):
         """Publish, each port an entry of its own."""
         return self.module("port_publish", **publish_options(work))
 
-    def again(self, work: Work) -> Times:
-        """The same once more."""
-        return self.add(work)
-
     def remove(self, work: Work) -> Times:
         """Unpublish."""
         return self.module("port_publish", **publish_options(work), state="absent")
@@ -77,10 +74,6 @@ class OurEndpoints(Ours):
     def add(self, work: Work) -> Times:
         """Join them."""
         return self.module("veth_endpoint", **endpoint_options(work))
-
-    def again(self, work: Work) -> Times:
-        """The same once more."""
-        return self.add(work)
 
     def remove(self, work: Work) -> Times:
         """Remove them."""

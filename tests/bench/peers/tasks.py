@@ -62,8 +62,10 @@ class EndpointTask(OurEndpoints):
         return run_task(self, {"bridgeport.net.veth_endpoint": {**endpoint_options(work), "state": "absent"}})
 
 
-class RulePerItem(Floor):
+class RulePerItem(Floor, Peer):
     """ansible.builtin.iptables in a loop: one DNAT rule for each port."""
+
+    repeats = True
 
     def __init__(self, ground: Ground, name: str) -> None:
         super().__init__(ground, name)
@@ -72,10 +74,6 @@ class RulePerItem(Floor):
     def add(self, work: Work) -> Times:
         """Append the rules."""
         return self._rules("present", work)
-
-    def again(self, work: Work) -> Times:
-        """The same once more."""
-        return self.add(work)
 
     def remove(self, work: Work) -> Times:
         """Delete the rules."""
@@ -94,7 +92,7 @@ class RulePerItem(Floor):
         return run_task(self, {"ansible.builtin.iptables": rule, "loop": work.ports})
 
 
-class CommandPerItem(Floor):
+class CommandPerItem(Floor, Peer):
     """ansible.builtin.shell in a loop: the commands of ip(8) for one endpoint in each item."""
 
     def __init__(self, ground: Ground, name: str) -> None:
