@@ -31,7 +31,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="faults", description="Disturb runs in every way.")
     parser.add_argument("--seed", type=int, default=random.randrange(1 << 30), help="of the kills at random")
     parser.add_argument("--only", nargs="*", default=[], help="parts whose names begin so")
-    parser.add_argument("--at-once", type=int, default=os.cpu_count() or 2, help="labs at once")
+    # Most of the time they wait.
+    parser.add_argument("--at-once", type=int, default=3 * (os.cpu_count() or 2), help="labs at once")
     arguments = parser.parse_args()
     print(f"Seed {arguments.seed}", flush=True)
     tally = Tally()
@@ -59,7 +60,11 @@ def parts(seed: int) -> dict[str, tuple[str, Part]]:
         kills.step_kills(kills.Killer(ground, tally), BEFORE, AFTER)
 
     def creation_kills(ground: Ground, tally: Tally) -> None:
-        kills.step_kills(kills.Killer(ground, tally), NOTHING, BEFORE)
+        killer = kills.Killer(ground, tally)
+        kills.step_kills(killer, NOTHING, BEFORE)
+        for here, there in ((BEFORE, NOTHING), (NOTHING, BEFORE), (BEFORE, AFTER)):
+            killer.go(here)
+            kills.record_kills(killer, there)
 
     def by_chance(
         work: Callable[[kills.Killer, int, int], None], count: int, extra: int, ground: Ground, tally: Tally
@@ -74,7 +79,7 @@ def parts(seed: int) -> dict[str, tuple[str, Part]]:
 
     def host_refuses(ground: Ground, tally: Tally) -> None:
         injections.troubles(ground, tally)
-        injections.few_files(ground, tally, range(8, 34, 2))
+        injections.few_files(ground, tally, range(8, 50, 4))
         injections.no_way_back(ground, tally)
 
     def crowd(ground: Ground, tally: Tally) -> None:

@@ -27,8 +27,9 @@ while [ $i -lt 300 ]; do
 done
 true
 """
-# A thousand, on two bridges. On one of more than a thousand ports the kernel drops what it floods to the last of them
-# (net.core.netdev_max_backlog), so that nobody finds them any more.
+# A thousand, on two bridges. What a bridge floods waits for a processor in one queue of net.core.netdev_max_backlog
+# packets, 1,000 by default. Measured with 1,023 ports: of each ARP request 22 copies are dropped, those for the ports that
+# joined first, so that nobody finds these endpoints any more; with 1,000 ports none.
 MANY, SOME = 900, 100
 # With web and peer, one more than the kernel gives a bridge.
 TOO_MANY = 1024 - MANY - 2

@@ -293,6 +293,21 @@ class Ground:
         return Knocked([sentence for each in said for sentence in each["lost"]], sum(each["knocks"] for each in said))
 
 
+def without_bare_tables(objects: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Without the tables that iptables-nft makes when it needs them: a kill leaves them behind, empty and harmless."""
+
+    def table_of(kind: str, body: dict[str, Any]) -> tuple[str, str]:
+        return body["family"], body["name" if kind == "table" else "table"]
+
+    items = [(kind, body) for item in objects for kind, body in item.items()]
+    filled = {
+        table_of(kind, body)
+        for kind, body in items
+        if kind != "table" and not (kind == "chain" and body.get("policy") == "accept")
+    }
+    return [{kind: body} for kind, body in items if table_of(kind, body) in filled]
+
+
 def comparable(found: dict[str, Any]) -> dict[str, Any]:
     """A snapshot without what depends on the way to a state, and not on the state.
 
@@ -318,7 +333,12 @@ def comparable(found: dict[str, Any]) -> dict[str, Any]:
         for name, lines in found["iptables"].items()
         if any(line.startswith("-") or line.endswith(" -") for line in lines)
     }
-    return {**found, "nftables": sorted(found["nftables"], key=place), "sysctls": sysctls, "iptables": tables}
+    return {
+        **found,
+        "nftables": sorted(without_bare_tables(found["nftables"]), key=place),
+        "sysctls": sysctls,
+        "iptables": tables,
+    }
 
 
 def detail(before: Any, after: Any, path: str = "") -> list[str]:

@@ -107,12 +107,16 @@ def told_well(message: str, words: str) -> None:
 
 
 class Trouble(NamedTuple):
-    """Something wrong with the host itself: how it comes and goes, as shell commands, and what is said of it."""
+    """Something wrong with the host itself: how it comes and goes, as shell commands, and what is said of it.
+
+    meanwhile: it comes between the run's plan and its first step.
+    """
 
     what: str
     begin: str
     end: str
     words: str
+    meanwhile: bool = False
 
 
 RECORD = "/var/lib/bridgeport"
@@ -142,11 +146,13 @@ TROUBLES = [
         "umount /etc/netns",
         "Read-only file system (EROFS)",
     ),
+    Trouble("a file of a namespace's name", "touch /run/netns/extra", "rm /run/netns/extra", "/run/netns/extra"),
     Trouble(
         "a namespace of that name that came meanwhile",
-        "touch /run/netns/extra",
-        "rm -f /run/netns/extra",
+        "ip netns add extra",
+        "ip netns del extra",
         "/run/netns/extra",
+        meanwhile=True,
     ),
 ]
 # What a backend cannot be without.
@@ -172,10 +178,13 @@ def with_trouble(ground: Ground, tally: Tally, trouble: Trouble) -> None:
     :raises Lost: see refuse().
     """
     tally.count("injections")
-    ground.host.run(["sh", "-ec", trouble.begin])
+    how = {"seams": {"meanwhile": trouble.begin}} if trouble.meanwhile else {}
+    if not trouble.meanwhile:
+        ground.host.run(["sh", "-ec", trouble.begin])
     try:
-        result = ground.to(AFTER).result
+        result = ground.to(AFTER, **how).result
     finally:
+        # Fails where the run has taken away what is not its own.
         ground.host.run(["sh", "-ec", trouble.end])
     try:
         if not result.get("failed"):
@@ -190,10 +199,19 @@ def with_trouble(ground: Ground, tally: Tally, trouble: Trouble) -> None:
 
 
 def few_files(ground: Ground, tally: Tally, limits: Sequence[int]) -> None:
-    """Runs that may open so many files only: each succeeds, or is undone and says why."""
+    """Runs that may open so many files only: each is refused before it begins, or succeeds, as with the last limit.
+
+    :raises Lost: one began and failed, or the last one was refused.
+    """
     ground.settle(BEFORE)
     for limit in limits:
-        refuse(ground, tally, f"more than {limit} open files", "Too many open files", limits={"NOFILE": limit})
+        refuse(
+            ground, tally, f"more than {limit} open files", "Raise the limit of open files", limits={"NOFILE": limit}
+        )
+    result = ground.to(AFTER, limits={"NOFILE": limits[-1]}).result
+    if result.get("failed"):
+        raise Lost(f"{limits[-1]} open files are enough: {result['msg']}")
+    ground.settle(BEFORE)
 
 
 def no_way_back(ground: Ground, tally: Tally) -> None:

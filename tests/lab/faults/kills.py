@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
-from faults.ground import Ended, Ground, Lost
+from faults.ground import RECORD, Ended, Ground, Lost
 from faults.states import AFTER, BEFORE, NOTHING, QUESTIONS, SERVED, State
 from faults.tally import Tally
 
@@ -160,6 +160,18 @@ def call_kills(killer: Killer, seed: int, count: int) -> None:
         call = dice.randrange(CALLS[there])
         run = partial(killer.ground.to, there, seams={"kill_call": call})
         killer.kill(there, f"at call {call}", run, dice.choice([killer.next_run, killer.boot_unit]))
+
+
+def record_kills(killer: Killer, there: State) -> None:
+    """Killed after each of the last calls of a run, those that make what it was asked for the record."""
+    here = killer.here
+    calls = killer.ground.to(there, seams={}).calls
+    killer.arrive(there)
+    last = max(number for number, name in enumerate(calls) if RECORD not in name and not name.startswith("fsync"))
+    for call in range(last, len(calls)):
+        killer.go(here)
+        run = partial(killer.ground.to, there, seams={"kill_call": call})
+        killer.kill(there, f"after {calls[call]}", run, killer.boot_unit if call % 2 else killer.next_run)
 
 
 def random_kills(killer: Killer, seed: int, count: int) -> None:

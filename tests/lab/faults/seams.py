@@ -17,6 +17,7 @@ import importlib
 import os
 import signal
 import struct
+import subprocess
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -37,6 +38,7 @@ _sysctl: Any = importlib.import_module(MODULES + "_sysctl")
 
 OURS = ("/var/lib/bridgeport", "/etc/netns", "/run/netns", "/proc/sys")
 KINDS = {16: "NEWLINK", 17: "DELLINK", 19: "SETLINK", 20: "NEWADDR", 21: "DELADDR", 24: "NEWROUTE", 25: "DELROUTE"}
+FORGET_FLOW = 0x102
 NOOP = 1
 BAD_NFT = "delete table ip there_is_no_such_table\n"
 BAD_RESTORE = "*filter\n-A THERE-IS-NO-SUCH-CHAIN -j ACCEPT\nCOMMIT\n"
@@ -47,7 +49,8 @@ class Seams:
 
     kill_change: SIGKILL after so many steps of the plan. kill_call: SIGKILL after the call of this number. fail_call:
     the call of this number is refused with errno ``code``. Calls are numbered from 0, and only between the writing of
-    the record and the end; without a number, none.
+    the record and the end; without a number, none. meanwhile: a shell command of somebody else's, between the plan and
+    its first step.
     """
 
     def __init__(
@@ -57,6 +60,7 @@ class Seams:
         kill_call: int | None = None,
         fail_call: int | None = None,
         code: int = 0,
+        meanwhile: str = "",
     ) -> None:
         """Prepare; nothing is replaced before install()."""
         self.note = note
@@ -64,6 +68,7 @@ class Seams:
         self.kill_call = kill_call
         self.fail_call = fail_call
         self.code = code
+        self.meanwhile = meanwhile
         self.calls: list[str] = []
         self.counting = False
         self.refused: int | None = None
@@ -108,6 +113,8 @@ class Seams:
 
         def counted_begin(record: Any, *args: Any) -> None:
             self.counting = True
+            if self.meanwhile:
+                subprocess.run(["sh", "-ec", self.meanwhile], check=True)
             begin(record, *args)
 
         _record.Record.begin = counted_begin
@@ -116,6 +123,10 @@ class Seams:
         real, answers = _netlink.Socket.transact, _netlink.Socket._acknowledgements
 
         def transact(sock: Any, requests: Any) -> None:
+            if struct.unpack_from("=H", requests[0].message, 4)[0] == FORGET_FLOW:
+                # How many flows there are to forget is not the same in each run, and the step is counted as a whole.
+                real(sock, requests)
+                return
             sent: list[Any] = []
             for request in requests:
                 message = bytearray(request.message)
@@ -177,9 +188,14 @@ class Seams:
             return result
 
         def legacy(version: int, tables: Any) -> None:
+            commit = _iptables_legacy._commit
             if self.pass_by(f"python-iptables IPv{version} {' '.join(tables)}") is not None:
-                _iptables_legacy._commit = self._refuse_second(_iptables_legacy._commit)
-            steps(version, tables)
+                _iptables_legacy._commit = self._refuse_second(commit)
+            try:
+                steps(version, tables)
+            finally:
+                # What undoes this is not refused.
+                _iptables_legacy._commit = commit
             self.passed()
 
         _nftables._run, _iptables.run_program, _iptables_legacy.apply_steps = nft, restore, legacy

@@ -10,6 +10,7 @@ one, which has imported everything: a run takes a tenth of the time of one that 
 
 from __future__ import annotations
 
+import errno
 import importlib
 import json
 import os
@@ -134,18 +135,28 @@ def fork(work: Callable[[], object]) -> int:
         os._exit(status)
 
 
-def in_namespace(name: str | None) -> None:
-    """Enter a namespace of this host for good."""
-    if name:
-        file = os.open(f"{NETNS}/{name}", os.O_RDONLY)
-        if hasattr(os, "setns"):
-            os.setns(file, 0x40000000)
-        else:
-            import ctypes
+def enter(name: str) -> bool:
+    """Enter a namespace of this host for good; False if a killed run has left a file that leads to none, or nothing."""
+    try:
+        with open(f"{NETNS}/{name}", "rb") as file:
+            _setns(file.fileno())
+    except FileNotFoundError:
+        return False
+    except OSError as problem:
+        if problem.errno != errno.EINVAL:
+            raise
+        return False
+    return True
 
-            if ctypes.CDLL(None, use_errno=True).setns(file, 0x40000000):
-                raise OSError(ctypes.get_errno(), "setns")
-        os.close(file)
+
+def _setns(file: int) -> None:
+    if hasattr(os, "setns"):
+        os.setns(file, 0x40000000)
+        return
+    import ctypes
+
+    if ctypes.CDLL(None, use_errno=True).setns(file, 0x40000000):
+        raise OSError(ctypes.get_errno(), "setns")
 
 
 class Worker:
@@ -177,8 +188,8 @@ class Worker:
         reader, writer = os.pipe()
 
         def ask() -> None:
-            in_namespace(netns)
-            os.write(writer, json.dumps(probe.probe(targets, timeout)).encode())
+            if enter(netns):
+                os.write(writer, json.dumps(probe.probe(targets, timeout)).encode())
 
         pid = fork(ask)
         os.close(writer)
@@ -264,8 +275,10 @@ def serve(name: str, ports: list[int]) -> int:
     reader, writer = os.pipe()
 
     def live() -> None:
-        in_namespace(name)
-        server = echo.Echo(name)
+        if not enter(name):
+            return
+        # A killed run, and one that is undone, may have taken the way back to who asked.
+        server = echo.Echo(name, expected=[errno.ENETUNREACH])
         for port in ports:
             for address in ("0.0.0.0", "[::]"):
                 server.listen(f"{address}:{port}")
