@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -24,6 +25,8 @@ from hostlab.process import ProcessId
 HERE = Path(__file__).resolve().parent
 CLIENT, SERVER = "192.168.52.203", "192.168.52.10"
 CLIENT6, SERVER6 = "fd52::203", "fd52::10"
+# The namespaces that each host has of its own.
+KINDS = ("net", "mnt", "pid")
 # An owner for the tests that end it: makes a lab, prints what must be gone later, and waits.
 OWNER = """
 import json, signal, sys, time
@@ -67,15 +70,23 @@ def remains(namespaces: set[str], directory: Path) -> list[str]:
             mounts = Path(f"/proc/{entry}/mountinfo").read_text()
         except (OSError, ValueError):
             continue
-        inside = {namespace_of(int(entry), kind) for kind in ("net", "mnt", "pid")} & namespaces
+        inside = {namespace_of(int(entry), kind) for kind in KINDS} & namespaces
         if inside or str(directory) in command or str(directory) in mounts:
             found.append(f"{entry} {command}")
     return found
 
 
-def namespaces_of(host: Host) -> set[str]:
-    """Return the identities of a host's own namespaces."""
-    return {namespace_of(host.pid, kind) for kind in ("net", "mnt", "pid")}
+@contextlib.contextmanager
+def namespaces_of(*pids: int) -> Iterator[set[str]]:
+    """Give the identities of processes' own namespaces, which mean no others while the block lasts.
+
+    The kernel gives the number of a namespace that is gone to the next that is made, maybe by a test beside this one;
+    one that is open is not gone.
+    """
+    with contextlib.ExitStack() as stack:
+        paths = [f"/proc/{pid}/ns/{kind}" for pid in pids for kind in KINDS]
+        files = [stack.enter_context(open(path, "rb")) for path in paths]
+        yield {os.readlink(f"/proc/self/fd/{file.fileno()}") for file in files}
 
 
 @pytest.fixture(scope="module")
@@ -208,11 +219,11 @@ def test_stop_leaves_nothing(tmp_path: Path) -> None:
         host.start(["sleep", "1000"], netns="web")
         # A daemon in a process group of its own.
         host.run(["sh", "-c", "setsid sleep 1000 >/dev/null 2>&1 &"])
-    spaces = set().union(*map(namespaces_of, hosts))
-    assert len(remains(spaces, lab.directory)) >= 8
-    assert lab.alive()
-    lab.stop()
-    assert remains(spaces, lab.directory) == []
+    with namespaces_of(*(host.pid for host in hosts)) as spaces:
+        assert len(remains(spaces, lab.directory)) >= 8
+        assert lab.alive()
+        lab.stop()
+        assert remains(spaces, lab.directory) == []
     assert not lab.directory.exists()
     assert not lab.alive()
     lab.stop()
@@ -225,20 +236,22 @@ def test_lab_ends_with_its_owner(tmp_path: Path, number: signal.Signals, work: s
     directory = tmp_path / "lab"
     command = [sys.executable, "-c", OWNER, str(directory), work]
     environment = {**os.environ, "PYTHONPATH": str(HERE)}
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment, cwd="/"
-    ) as owner:
+    with contextlib.ExitStack() as stack:
+        owner = stack.enter_context(
+            subprocess.Popen(
+                command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment, cwd="/"
+            )
+        )
         assert owner.stdout is not None
-        pid = int(owner.stdout.readline())
-        spaces = {namespace_of(pid, kind) for kind in ("net", "mnt", "pid")}
+        spaces = stack.enter_context(namespaces_of(int(owner.stdout.readline())))
         time.sleep(0.15 if work == "busy" else 0)
         owner.send_signal(number)
         deadline = time.monotonic() + 2.0
         owner.wait(2.0)
         while (remains(spaces, directory) or directory.exists()) and time.monotonic() < deadline:
             time.sleep(0.02)
-    assert remains(spaces, directory) == []
-    assert not directory.exists()
+        assert remains(spaces, directory) == []
+        assert not directory.exists()
 
 
 def test_failed_host_leaves_the_lab_usable(tmp_path: Path) -> None:
@@ -277,14 +290,14 @@ def test_persistent_lab(tmp_path: Path) -> None:
     two = lab.add_host("two", [f"{CLIENT}/24"])
     lab.hosts["one"].start(echo_command("one", tcp=["0.0.0.0:80"]), ready="ready")
     assert two.probe("tcp", SERVER, 80).source == CLIENT
-    spaces = namespaces_of(lab.hosts["one"])
     again = Lab.load(directory)
     assert sorted(again.hosts) == ["one", "two"]
     assert again.hosts["two"].addresses == [f"{CLIENT}/24"]
-    again.stop()
-    assert not lab.alive()
-    lab.stop()
-    assert remains(spaces, directory) == []
+    with namespaces_of(lab.hosts["one"].pid) as spaces:
+        again.stop()
+        assert not lab.alive()
+        lab.stop()
+        assert remains(spaces, directory) == []
     assert not directory.exists()
     with pytest.raises(LabError, match="Was it made"):
         Lab.load(directory)
