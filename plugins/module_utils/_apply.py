@@ -85,6 +85,10 @@ def _each_undone(function: t.Callable[[t.Any], None]) -> Handler:
     return handle
 
 
+def _one_by_one(do: t.Callable[[t.Any], None], undo: t.Callable[[t.Any], None]) -> tuple[Handler, Handler]:
+    return _each(do), _each_undone(undo)
+
+
 def _said(problem: BridgeportError | OSError) -> str:
     return "The system said: %s." % system_words(problem) if isinstance(problem, OSError) else str(problem)
 
@@ -123,55 +127,36 @@ def _tell_neighbours(changes: t.Sequence[TellNeighbours]) -> None:
 
 # For each kind of step: how to do it and how to undo it. Undoing must bear that the step was done in part, or not.
 _HANDLERS: dict[type[Change], tuple[Handler, Handler]] = {
-    ChangeRules: (
-        _each(lambda change: write_rules(change.backend, change.before, change.after)),
-        _each_undone(lambda change: write_rules(change.backend, change.after, change.before)),
+    ChangeRules: _one_by_one(
+        lambda change: write_rules(change.backend, change.before, change.after),
+        lambda change: write_rules(change.backend, change.after, change.before),
     ),
-    ChangeFirewalld: (
-        _each(lambda change: apply_files(change.after)),
-        _each_undone(lambda change: apply_files(change.before)),
+    ChangeFirewalld: _one_by_one(lambda change: apply_files(change.after), lambda change: apply_files(change.before)),
+    ChangeProxies: _one_by_one(
+        lambda change: apply_proxies(change.before, change.after),
+        lambda change: apply_proxies(change.after, change.before),
     ),
-    ChangeProxies: (
-        _each(lambda change: apply_proxies(change.before, change.after)),
-        _each_undone(lambda change: apply_proxies(change.after, change.before)),
-    ),
-    ChangeReservations: (
-        _each(lambda change: apply_reservations(change.before, change.after)),
-        _each_undone(lambda change: apply_reservations(change.after, change.before)),
+    ChangeReservations: _one_by_one(
+        lambda change: apply_reservations(change.before, change.after),
+        lambda change: apply_reservations(change.after, change.before),
     ),
     # What was forgotten comes back with its next packet.
-    ForgetFlows: (
-        _each(lambda change: forget_flows(change.flows)),
-        _each_undone(lambda change: forget_flows(change.flows)),
+    ForgetFlows: _one_by_one(lambda change: forget_flows(change.flows), lambda change: forget_flows(change.flows)),
+    SetSysctl: _one_by_one(
+        lambda change: _set_sysctl(change, change.new), lambda change: _set_sysctl(change, change.old)
     ),
-    SetSysctl: (
-        _each(lambda change: _set_sysctl(change, change.new)),
-        _each_undone(lambda change: _set_sysctl(change, change.old)),
-    ),
-    SetLink: (
-        _each(lambda change: set_link(change, change.new)),
-        _each_undone(lambda change: set_link(change, change.old)),
-    ),
-    AddAddress: (_each(add_address), _each_undone(remove_address)),
-    RemoveAddress: (_each(remove_address), _each_undone(add_address)),
-    AddRoute: (_each(add_route), _each_undone(remove_route)),
-    RemoveRoute: (_each(remove_route), _each_undone(add_route)),
-    AddBridge: (
-        _each(lambda change: add_bridge(change.state)),
-        _each_undone(lambda change: delete_bridge(change.state)),
-    ),
-    DeleteBridge: (
-        _each(lambda change: delete_bridge(change.state)),
-        _each_undone(lambda change: restore_bridge(change.state)),
-    ),
+    SetLink: _one_by_one(lambda change: set_link(change, change.new), lambda change: set_link(change, change.old)),
+    AddAddress: _one_by_one(add_address, remove_address),
+    RemoveAddress: _one_by_one(remove_address, add_address),
+    AddRoute: _one_by_one(add_route, remove_route),
+    RemoveRoute: _one_by_one(remove_route, add_route),
+    AddBridge: _one_by_one(lambda change: add_bridge(change.state), lambda change: delete_bridge(change.state)),
+    DeleteBridge: _one_by_one(lambda change: delete_bridge(change.state), lambda change: restore_bridge(change.state)),
     AddEndpoint: (add_endpoints, undo_add_endpoints),
     # Whoever was told wrongly asks again when nobody answers.
     TellNeighbours: (_tell_neighbours, _each(lambda _change: None)),
     DeleteEndpoint: (delete_endpoints, _restore_endpoints),
-    WriteFile: (
-        _each(lambda change: write_file(change.path, change.new)),
-        _each_undone(_restore_file),
-    ),
+    WriteFile: _one_by_one(lambda change: write_file(change.path, change.new), _restore_file),
 }
 
 

@@ -104,7 +104,7 @@ def parts_held(backend: str, there: Tables | None, known: Tables) -> tuple[bool,
     if there is None:
         return False, False
     if backend != NFTABLES:
-        return _ipt_table.same_guard(there, known), _ipt_table.same_translation(there, known)
+        return _ipt_table.same_table("mangle", there, known), _ipt_table.same_table("nat", there, known)
     guard, post = (_nft_table.same_chains(there, known, names) for names in (("guard", "closed"), ("postrouting",)))
     return guard and there.elements.get("guarded", {}).keys() == known.elements.get("guarded", {}).keys(), post
 

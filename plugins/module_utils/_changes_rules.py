@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from ._backends import Tables
 from ._changes import Change, Diff
-from ._flows import AddressFlows, Flow, SubnetFlows
+from ._flows import Flow, OwnFlows
 from ._proxy_units import UNIT_FILES, Proxies, service_of
 
 __all__ = ("ChangeFirewalld", "ChangeProxies", "ChangeReservations", "ChangeRules", "ForgetFlows")
@@ -91,7 +91,7 @@ class ForgetFlows(Change):
     the change of addresses or rules that the plan has too.
     """
 
-    flows: tuple[Flow | AddressFlows | SubnetFlows, ...]
+    flows: tuple[Flow | OwnFlows, ...]
     why: str = ""
 
     @property

@@ -64,7 +64,7 @@ def _forget(sock: Socket, version: int, protocol: int | None, matcher: Matcher) 
         return entry is not None and protocol in (None, entry.protocol) and matcher.has(entry)
 
     try:
-        found = sock.dump(_CT_GET, prefix, keep)
+        found = sock.dump("tracked flows", _CT_GET, prefix, keep)
     except KernelError as problem:
         # A kernel that does not tell of its flows, or has none of this version, has nothing to forget.
         if problem.code in (errno.EINVAL, errno.EOPNOTSUPP, errno.EPROTONOSUPPORT):

@@ -11,12 +11,12 @@ from __future__ import annotations
 import typing as t
 from ipaddress import ip_address
 
-from ._flows import AddressFlows, Flow, SubnetFlows
+from ._flows import AddressFlows, EnteringFlows, Flow, LeavingFlows, OwnFlows
 from ._model import Address, Subnet
 
 __all__ = ("AnyFlow", "Entry", "Matcher", "matcher_of")
 
-AnyFlow = t.Union[Flow, AddressFlows, SubnetFlows]
+AnyFlow = t.Union[Flow, OwnFlows]
 
 
 class Entry(t.NamedTuple):
@@ -41,7 +41,7 @@ def matcher_of(flows: t.Sequence[AnyFlow], local: t.Collection[str]) -> Matcher:
 
     :param local: the host's addresses.
     """
-    return _MATCHERS[type(flows[0]).__name__](flows, local)
+    return _MATCHERS[type(flows[0])](flows, local)
 
 
 class _Here:
@@ -82,30 +82,38 @@ class _OfAddresses:
     """Flows that one of some addresses has a part in."""
 
     def __init__(self, flows: t.Sequence[AddressFlows], _local: t.Collection[str]) -> None:
-        self._addresses = {flow.address.packed for flow in flows}
+        self._addresses = {flow.of.packed for flow in flows}
 
     def has(self, entry: Entry) -> bool:
         return entry.source in self._addresses or entry.answering in self._addresses
 
 
-class _OverBorders(_Here):
-    """Flows that leave or enter one of some subnets."""
+class _Leaving(_Here):
+    """Flows out of one of some subnets."""
 
-    def __init__(self, flows: t.Sequence[SubnetFlows], local: t.Collection[str]) -> None:
+    def __init__(self, flows: t.Sequence[EnteringFlows | LeavingFlows], local: t.Collection[str]) -> None:
         super().__init__(local)
-        self._flows = flows
+        self._subnets = [flow.of for flow in flows]
 
     def has(self, entry: Entry) -> bool:
-        source, destination = ip_address(entry.source), ip_address(entry.destination)
-        for flow in self._flows:
-            inner, outer = (destination, source) if flow.entering else (source, destination)
-            if inner in flow.subnet and outer not in flow.subnet:
-                return not self._is_local(outer)
-        return False
+        return self._leads_out(entry.source, entry.destination)
+
+    def _leads_out(self, inside: bytes, outside: bytes) -> bool:
+        inner, outer = ip_address(inside), ip_address(outside)
+        crossed = any(inner in subnet and outer not in subnet for subnet in self._subnets)
+        return crossed and not self._is_local(outer)
 
 
-_MATCHERS: dict[str, t.Callable[[t.Any, t.Collection[str]], Matcher]] = {
-    "Flow": _ToPorts,
-    "AddressFlows": _OfAddresses,
-    "SubnetFlows": _OverBorders,
+class _Entering(_Leaving):
+    """Flows into one of some subnets."""
+
+    def has(self, entry: Entry) -> bool:
+        return self._leads_out(entry.destination, entry.source)
+
+
+_MATCHERS: dict[type[AnyFlow], t.Callable[[t.Any, t.Collection[str]], Matcher]] = {
+    Flow: _ToPorts,
+    AddressFlows: _OfAddresses,
+    EnteringFlows: _Entering,
+    LeavingFlows: _Leaving,
 }

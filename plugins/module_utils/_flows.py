@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import typing as t
+from dataclasses import dataclass
 
 from ._model import Address, Subnet, parse_address, plain_subnet
 from ._nft_table import Key, Table
@@ -17,8 +18,10 @@ from ._topology import Topology
 
 __all__ = (
     "AddressFlows",
+    "EnteringFlows",
     "Flow",
-    "SubnetFlows",
+    "LeavingFlows",
+    "OwnFlows",
     "former",
     "redirected",
     "shut_out",
@@ -41,41 +44,39 @@ class Flow(t.NamedTuple):
     allowed: tuple[Subnet, ...] | None = None
 
 
-class AddressFlows(t.NamedTuple):
-    """The flows, of any protocol, that began at an address or that it answers."""
+@dataclass(frozen=True)
+class OwnFlows:
+    """The flows of an address or a subnet, whatever their ports, of one protocol or, with "", of any."""
 
-    address: Address
-
-    @property
-    def version(self) -> int:
-        """The IP version."""
-        return self.address.version
-
-    @property
-    def protocol(self) -> str:
-        """Every protocol."""
-        return ""
-
-
-class SubnetFlows(t.NamedTuple):
-    """The flows over the border of a subnet, in one direction.
-
-    ``entering``: into it, of any protocol, but for those that the host began. Otherwise the UDP flows out of it, but
-    for those to the host.
-    """
-
-    subnet: Subnet
-    entering: bool
+    of: t.Any
+    protocol: t.ClassVar[str] = ""
 
     @property
     def version(self) -> int:
         """The IP version."""
-        return self.subnet.version
+        return int(self.of.version)
 
-    @property
-    def protocol(self) -> str:
-        """UDP alone of what leaves, "" for every protocol."""
-        return "" if self.entering else "udp"
+
+@dataclass(frozen=True)
+class AddressFlows(OwnFlows):
+    """Those that began at an address or that it answers."""
+
+    of: Address
+
+
+@dataclass(frozen=True)
+class EnteringFlows(OwnFlows):
+    """Those over the border of a subnet into it, but for those that the host began."""
+
+    of: Subnet
+
+
+@dataclass(frozen=True)
+class LeavingFlows(OwnFlows):
+    """The UDP flows over the border of a subnet out of it, but for those to the host."""
+
+    of: Subnet
+    protocol = "udp"
 
 
 def former(before: Topology, after: Topology) -> t.Iterator[AddressFlows]:
@@ -96,20 +97,20 @@ def unrouted(before: FamilyRules, after: FamilyRules) -> t.Iterator[Flow]:
             yield Flow(after.version, *key)
 
 
-def uncovered(before: FamilyRules, after: FamilyRules) -> t.Iterator[SubnetFlows]:
+def uncovered(before: FamilyRules, after: FamilyRules) -> t.Iterator[LeavingFlows]:
     """Those that began with another source address than what leaves their subnet is to have."""
     for rule in after.sources:
         if rule not in before.sources:
-            yield SubnetFlows(rule.subnet, False)
+            yield LeavingFlows(rule.subnet)
 
 
-def slipped_in(before: FamilyRules, after: FamilyRules) -> t.Iterator[SubnetFlows]:
+def slipped_in(before: FamilyRules, after: FamilyRules) -> t.Iterator[EnteringFlows]:
     """Those that may have begun while the guard of subnets was missing that is there again."""
     guarded = {subnet for network in before.networks if network.guarded for subnet in network.subnets}
     for network in after.networks if guarded else ():
         for subnet in network.subnets if network.guarded else ():
             if subnet in guarded:
-                yield SubnetFlows(subnet, True)
+                yield EnteringFlows(subnet)
 
 
 def _by_route(rules: FamilyRules) -> dict[tuple[str, int], frozenset[str]]:

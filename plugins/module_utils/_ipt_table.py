@@ -35,8 +35,7 @@ __all__ = (
     "is_our_chain",
     "restore_text",
     "same",
-    "same_guard",
-    "same_translation",
+    "same_table",
     "steps",
 )
 
@@ -188,6 +187,11 @@ def same(there: Tables, wanted: Tables) -> bool:
     return not any(_changed_places(there, wanted))
 
 
+def same_table(table: str, there: Tables, wanted: Tables) -> bool:
+    """Whether one of the tables is what is wanted, whatever else differs."""
+    return all(place[0] != table for places in _changed_places(there, wanted) for place in places)
+
+
 class Step(t.NamedTuple):
     """One step in a table: ``make`` a chain or empty the one that is there, ``append`` a rule to it, ``insert`` one
     behind so many others or ``delete`` it, ``flush`` a chain, ``remove`` an empty one."""
@@ -196,16 +200,6 @@ class Step(t.NamedTuple):
     chain: str
     rule: Rule = ()
     behind: int = 0
-
-
-def same_translation(there: Tables, wanted: Tables) -> bool:
-    """Whether connections are led where they should, whatever else differs."""
-    return all(place[0] != "nat" for places in _changed_places(there, wanted) for place in places)
-
-
-def same_guard(there: Tables, wanted: Tables) -> bool:
-    """Whether what is not to be addressed is guarded, whatever else differs."""
-    return all(place[0] != "mangle" for places in _changed_places(there, wanted) for place in places)
 
 
 def steps(before: Tables, after: Tables) -> dict[str, list[Step]]:

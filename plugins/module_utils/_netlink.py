@@ -46,8 +46,6 @@ _NLM_F_ECHO = 0x8
 _NLMSG_ERROR, _NLMSG_DONE = 2, 3
 _DUMP_INTERRUPTED = 0x10
 _RTM_GETLINK, _RTM_GETADDR, _RTM_GETROUTE, _RTM_GETNEIGH = 18, 22, 26, 30
-# The first request of the subsystem ctnetlink, on a socket of NETLINK_NETFILTER.
-_CT_GET = 0x101
 # NUD_NOARP and NUD_PERMANENT: what nobody has learned.
 _NOT_LEARNED = 0xC0
 _SO_SNDBUFFORCE, _SO_RCVBUFFORCE = 32, 33
@@ -59,14 +57,6 @@ _IFF_UP = 1
 _MAIN_TABLE = 254
 _RTN_UNICAST, _RTN_LOCAL = 1, 2
 _RTA_OIF, _RTA_GATEWAY, _RTA_MULTIPATH, _RTA_VIA = 4, 5, 9, 18
-# What a dump lists, in words.
-_LISTED = {
-    _RTM_GETLINK: "interfaces",
-    _RTM_GETADDR: "addresses",
-    _RTM_GETROUTE: "routes",
-    _RTM_GETNEIGH: "neighbours",
-    _CT_GET: "tracked flows",
-}
 
 
 def require_pyroute2() -> str:
@@ -237,23 +227,29 @@ class Socket:
             yield kind, flags, sequence, data[offset + 16 : offset + length]
             offset += (length + 3) & ~3
 
-    def dump(self, kind: int, body: bytes, keep: t.Callable[[memoryview], bool] = lambda _: True) -> list[memoryview]:
+    def dump(
+        self, what: str, kind: int, body: bytes, keep: t.Callable[[memoryview], bool] = lambda _: True
+    ) -> list[memoryview]:
         """What the kernel lists, without the headers of its messages.
 
+        :param what: for words of an error, for example ``routes``.
+        :param kind: the type of the request, and ``body`` what is behind its header.
         :param keep: which of them are of interest.
         :raises KernelError: the kernel refused, or could not come to an end.
         """
         # The kernel tells when what it lists changed while it was listing: then the list may have gaps.
         for _attempt in range(20):
-            found, complete = self._dump_once(kind, body, keep)
+            found, complete = self._dump_once(what, kind, body, keep)
             if complete:
                 return found
         raise KernelError(
-            "Cannot list the %s: they were changing all the time. Run again when the host is quiet." % _LISTED[kind],
+            "Cannot list the %s: they were changing all the time. Run again when the host is quiet." % what,
             errno.EINTR,
         )
 
-    def _dump_once(self, kind: int, body: bytes, keep: t.Callable[[memoryview], bool]) -> tuple[list[memoryview], bool]:
+    def _dump_once(
+        self, what: str, kind: int, body: bytes, keep: t.Callable[[memoryview], bool]
+    ) -> tuple[list[memoryview], bool]:
         self._sequence += 1
         header = _HEADER.pack(16 + len(body), kind, _NLM_F_REQUEST_DUMP, self._sequence, 0)
         self._socket.send(header + body)
@@ -268,19 +264,19 @@ class Socket:
                     return found, complete
                 if answer == _NLMSG_ERROR:
                     code = -struct.unpack_from("=i", content)[0]
-                    words = "Cannot list the %s: the kernel said: %s." % (_LISTED[kind], kernel_words(code))
+                    words = "Cannot list the %s: the kernel said: %s." % (what, kernel_words(code))
                     raise KernelError(words, code)
                 if keep(content):
                     found.append(content)
 
     def links(self) -> dict[str, Link]:
         """All interfaces of the namespace, by name."""
-        return {link.name: link for link in map(_link, self.dump(_RTM_GETLINK, bytes(16)))}
+        return {link.name: link for link in map(_link, self.dump("interfaces", _RTM_GETLINK, bytes(16)))}
 
     def counters(self) -> dict[str, dict[str, int]]:
         """Packets and bytes, received and sent, of all interfaces of the namespace, by name."""
         found = {}
-        for message in self.dump(_RTM_GETLINK, bytes(16)):
+        for message in self.dump("interfaces", _RTM_GETLINK, bytes(16)):
             attributes = read_attributes(message, 16)
             if 23 in attributes:  # IFLA_STATS64
                 values = struct.unpack_from("=4Q", attributes[23])
@@ -292,7 +288,7 @@ class Socket:
     def addresses(self, names: t.Mapping[int, str]) -> dict[str, frozenset[InterfaceAddress]]:
         """The addresses of the interfaces in ``names`` (index to name), link-local ones left out."""
         found: dict[str, set[InterfaceAddress]] = {}
-        for message in self.dump(_RTM_GETADDR, bytes(8)):
+        for message in self.dump("addresses", _RTM_GETADDR, bytes(8)):
             family, prefix, _flags, _scope, index = struct.unpack_from("=BBBBi", message)
             if index not in names or family not in (socket.AF_INET, socket.AF_INET6):
                 continue
@@ -307,7 +303,7 @@ class Socket:
     def neighbours(self) -> list[tuple[int, Address, str]]:
         """What was learned of neighbours: interface index, address and MAC address ("" while there is none)."""
         found = []
-        for message in self.dump(_RTM_GETNEIGH, bytes(12)):
+        for message in self.dump("neighbours", _RTM_GETNEIGH, bytes(12)):
             family, index, state = struct.unpack_from("=BxxxiH", message)
             attributes = read_attributes(message, 12)
             if family in (socket.AF_INET, socket.AF_INET6) and 1 in attributes and not state & _NOT_LEARNED:
@@ -318,7 +314,7 @@ class Socket:
     def routes(self) -> list[tuple[RouteState, int]]:
         """The unicast routes of the main table, each with its outgoing interface's index; of several ways the first."""
         found = []
-        for message in self.dump(_RTM_GETROUTE, bytes(12)):
+        for message in self.dump("routes", _RTM_GETROUTE, bytes(12)):
             family, prefix, _source, _tos, table, _protocol, _scope, kind = struct.unpack_from("=8B", message)
             if table != _MAIN_TABLE or kind != _RTN_UNICAST or family not in (socket.AF_INET, socket.AF_INET6):
                 continue

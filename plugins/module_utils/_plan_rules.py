@@ -15,9 +15,9 @@ from ._backends import BACKENDS, NFTABLES, Tables, bridge_words, check_names, pa
 from ._changes import Change
 from ._changes_rules import ChangeFirewalld, ChangeProxies, ChangeReservations, ChangeRules, ForgetFlows
 from ._errors import StateError
-from ._flows import SubnetFlows, former, redirected, shut_out, slipped_in, uncovered, unrouted
+from ._flows import OwnFlows, former, redirected, shut_out, slipped_in, uncovered, unrouted
 from ._foreign import firewalld_files, is_written_by_us
-from ._ipt_table import has_our_rules, same_translation
+from ._ipt_table import has_our_rules, same_table
 from ._model import Subnet
 from ._proxy_units import proxies_of
 from ._reservations import reserved_of
@@ -131,7 +131,7 @@ class RulesPlanner:
         if had_backend in ("", NFTABLES):
             old.update(self.seen.tables.get(NFTABLES, {}))
         elif there and all(
-            same_translation(there[version], tables) for version, tables in rendered(had_backend, self.before).items()
+            same_table("nat", there[version], tables) for version, tables in rendered(had_backend, self.before).items()
         ):
             old = rendered(NFTABLES, self.before)
         # An interrupted run may have changed the rules and then forgotten no flow.
@@ -146,7 +146,7 @@ class RulesPlanner:
         if flows:
             yield ForgetFlows(subject, flows, "unrouted")
 
-    def _astray(self, backend: str, had_backend: str) -> t.Iterator[SubnetFlows]:
+    def _astray(self, backend: str, had_backend: str) -> t.Iterator[OwnFlows]:
         """What began without rules that are wanted: they are new, or were missing for a while."""
         for version in (4, 6):
             new = rules_of(self.after)[version]

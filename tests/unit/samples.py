@@ -7,18 +7,18 @@
 from __future__ import annotations
 
 import typing as t
-from ipaddress import ip_interface, ip_network
+from ipaddress import ip_network
 
 import pytest
 from ansible_collections.bridgeport.net.plugins.module_utils._backends import rendered
+from ansible_collections.bridgeport.net.plugins.module_utils._carried import carried_out
+from ansible_collections.bridgeport.net.plugins.module_utils._changes import AddBridge, AddEndpoint, Change
+from ansible_collections.bridgeport.net.plugins.module_utils._changes_rules import ForgetFlows
 from ansible_collections.bridgeport.net.plugins.module_utils._errors import BridgeportError, InputError
 from ansible_collections.bridgeport.net.plugins.module_utils._facts import StaticFacts
+from ansible_collections.bridgeport.net.plugins.module_utils._plan import FORWARDING
 from ansible_collections.bridgeport.net.plugins.module_utils._state import (
-    TO_ALL_GROUPS,
     FileState,
-    Inside,
-    InterfaceAddress,
-    Link,
     Observed,
     bridge_state,
     endpoint_state,
@@ -67,55 +67,27 @@ def decided(
 
 def observed(topology: Topology) -> Observed:
     """A host that holds exactly what a topology asks for."""
-    links: dict[str, Link] = {}
-    addresses: dict[str, frozenset[InterfaceAddress]] = {}
-    namespaces: dict[str, Inside] = {}
     sysctls: dict[str, str | None] = {"net.ipv4.ip_forward": "0", "net.ipv6.conf.all.forwarding": "0"}
     for network in topology.networks.values():
-        bridge = bridge_state(topology, network)
-        links[bridge.name] = Link(
-            10 + len(links), bridge.name, "bridge", bridge.mac, bridge.mtu, True, bridge.alias, 0, False, False
-        )
-        addresses[bridge.name] = frozenset(bridge.addresses)
-        sysctls.update(bridge.sysctls)
         if not network.sealed:
-            sysctls["net.ipv4.ip_forward"] = "1" if 4 in network.families else sysctls["net.ipv4.ip_forward"]
-            if 6 in network.families:
-                sysctls["net.ipv6.conf.all.forwarding"] = "1"
-    for endpoint in topology.endpoints.values():
-        state = endpoint_state(topology, endpoint)
-        master = links[state.bridge].index
-        links[state.host_interface] = Link(
-            10 + len(links),
-            state.host_interface,
-            "veth",
-            state.host_mac,
-            state.mtu,
-            True,
-            state.alias,
-            master,
-            True,
-            False,
-            TO_ALL_GROUPS,
-        )
-        sysctls.update(state.host_sysctls)
-        namespaces[endpoint.name] = Inside(
-            links={
-                "lo": Link(1, "lo", "", "00:00:00:00:00:00", 65536, True, "", 0, False, False),
-                state.interface: Link(2, state.interface, "veth", state.mac, state.mtu, True, "", 0, False, False),
-            },
-            addresses={
-                "lo": frozenset({ip_interface("127.0.0.1/8")}),
-                state.interface: frozenset(state.addresses),
-            },
-            routes=frozenset(state.routes),
-            sysctls=dict(state.sysctls),
-        )
+            sysctls.update({FORWARDING[version]: "1" for version in network.families})
+    bridges = [
+        AddBridge(("networks", network.name), bridge_state(topology, network)) for network in topology.networks.values()
+    ]
+    pairs = [
+        AddEndpoint(("endpoints", endpoint.name), endpoint_state(topology, endpoint))
+        for endpoint in topology.endpoints.values()
+    ]
     files: dict[str, FileState] = {
         path: state for path, (_owner, state) in files_of(topology, topology.networks, topology.endpoints).items()
     }
     tables = {"nftables": rendered("nftables", topology)}
-    return Observed(links, addresses, namespaces, sysctls, files, tables)
+    return carried_out([*bridges, *pairs], Observed({}, {}, {}, sysctls, files, tables))
+
+
+def forgotten(changes: t.Iterable[Change]) -> list[t.Any]:
+    """The flows that a plan forgets."""
+    return [flow for change in changes if isinstance(change, ForgetFlows) for flow in change.flows]
 
 
 def on_link(*routes: tuple[str, str]) -> StaticFacts:

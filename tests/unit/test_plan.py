@@ -28,7 +28,7 @@ from ansible_collections.bridgeport.net.plugins.module_utils._plan import Scope,
 from ansible_collections.bridgeport.net.plugins.module_utils._state import Inside, Link, Observed
 from ansible_collections.bridgeport.net.plugins.module_utils._topology import Topology
 from ansible_collections.bridgeport.net.plugins.module_utils._want_networks import want_networks
-from samples import BOTH, DUAL, FACTS, LAN, WEB, Request, decided, observed, refused
+from samples import BOTH, DUAL, FACTS, LAN, WEB, Request, decided, forgotten, observed, refused
 
 NOTHING = Topology()
 EMPTY_HOST = Observed(sysctls={"net.ipv4.ip_forward": "0", "net.ipv6.conf.all.forwarding": "0"})
@@ -225,7 +225,7 @@ def test_foreign_interfaces_survive_removal() -> None:
 def test_what_is_gone_already_needs_no_removal() -> None:
     (flows,) = plan(FULL, NOTHING, EMPTY_HOST)
     assert isinstance(flows, ForgetFlows) and flows.sentences == ()
-    assert [str(flow[0]) for flow in flows.flows] == ["10.0.1.2", "fd00:1::2", "10.0.0.2"]
+    assert [str(flow.of) for flow in forgotten([flows])] == ["10.0.1.2", "fd00:1::2", "10.0.0.2"]
 
 
 @pytest.mark.parametrize("gone", ["links", "namespaces"])
@@ -355,7 +355,7 @@ def test_udp_flows_of_ports_that_lead_elsewhere_are_forgotten() -> None:
         (before, decided([LAN], endpoints), [(4, "", 53), (4, "192.0.2.1", 54)]),
     ):
         changes = make_plan(old, new, observed(old), scope_of(old, new, [], [], False), "nftables", "nftables")
-        found = [flow for change in changes if isinstance(change, ForgetFlows) for flow in change.flows]
+        found = forgotten(changes)
         assert [flow[:3] for flow in found] == flows
         assert {flow[3:] for flow in found} <= {("udp", None)}
 
@@ -386,5 +386,4 @@ def test_flows_of_sources_that_may_no_longer_connect_are_forgotten() -> None:
         changes = make_plan(
             before, after, observed(before), scope_of(before, after, [], [], False), "nftables", "nftables"
         )
-        found = [flow for change in changes if isinstance(change, ForgetFlows) for flow in change.flows]
-        assert sorted(tuple(flow) for flow in found) == sorted(flows)
+        assert sorted(tuple(flow) for flow in forgotten(changes)) == sorted(flows)

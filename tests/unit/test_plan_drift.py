@@ -25,7 +25,7 @@ from ansible_collections.bridgeport.net.plugins.module_utils._state import FileS
 from ansible_collections.bridgeport.net.plugins.module_utils._topology import Topology
 from ansible_collections.bridgeport.net.plugins.module_utils._want_endpoints import want_endpoints
 from ansible_collections.bridgeport.net.plugins.module_utils._want_networks import want_networks
-from samples import BOTH, DUAL, FACTS, LAN, WEB, decided, observed
+from samples import BOTH, DUAL, FACTS, LAN, WEB, decided, forgotten, observed
 
 Key = t.TypeVar("Key")
 
@@ -275,7 +275,7 @@ def test_moved_address_is_removed_then_added_with_its_routes() -> None:
     changes = plan(HOST, after)
     assert isinstance(changes[0], ChangeRules)
     assert isinstance(changes[-1], ForgetFlows)
-    assert [str(flow[0]) for flow in changes[-1].flows] == ["10.0.1.2"]
+    assert [str(flow.of) for flow in forgotten(changes)] == ["10.0.1.2"]
     assert [change.sentence for change in changes[1:-1]] == [
         # The kernel would take them away together with the address, and undoing would not know of them.
         "Remove route to 0.0.0.0/0 via 10.0.1.1 in endpoint both.",

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import json
+from abc import abstractmethod
 from pathlib import Path
 from typing import Any
 
@@ -32,13 +33,13 @@ class Chained(Peer):
             [step for name in work.endpoints for step in [*self.teardown(name, work), _ip("delete", name)]]
         )
 
+    @abstractmethod
     def setup(self, name: str, work: Work) -> Steps:
         """The tool's calls for one endpoint."""
-        raise NotImplementedError
 
+    @abstractmethod
     def teardown(self, name: str, work: Work) -> Steps:
         """The tool's calls for its end."""
-        raise NotImplementedError
 
     def _run(self, wanted: Steps) -> Times:
         command = [self.host.python, "-I", "-S", steps.__file__]
