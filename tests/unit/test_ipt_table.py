@@ -332,19 +332,6 @@ def test_another_order_of_the_options_is_no_drift() -> None:
         assert not same(edited, wanted)
 
 
-def test_words_are_read_as_they_were_written() -> None:
-    save = """*nat
-:BRIDGEPORT - [0:0]
--A PREROUTING -m comment --comment "say \\"BRIDGEPORT\\" -j BRIDGEPORT" -j ACCEPT
--A BRIDGEPORT -m comment --comment "it's \\\\ \\"x\\"" -j RETURN
--A OUTPUT -g BRIDGEPORT
-COMMIT
-"""
-    found = parse_save(4, save)
-    assert found.chains == {("nat", "BRIDGEPORT"): (("-m", "comment", "--comment", 'it\'s \\ "x"', "-j", "RETURN"),)}
-    assert found.hooks == {("nat", "OUTPUT"): (("-g", "BRIDGEPORT"),)}
-
-
 @given(topologies(), topologies())
 def test_restoring_leads_from_any_tables_to_any_other(before: Topology, after: Topology) -> None:
     for version in (4, 6):
@@ -375,45 +362,6 @@ def test_restoring_repairs_damaged_tables(topology: Topology, data: st.DataObjec
     assert same(there, wanted) == (not list(drift(there, wanted)))
     kernel.restore(text(there, wanted))
     assert same(parse_save(4, kernel.save()), wanted)
-
-
-# What others write, as iptables-save prints it
-
-
-def listed(*rules: str) -> str:
-    chains = ":INPUT ACCEPT [0:0]\n:FORWARD ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\n:BRIDGEPORT - [0:0]\n"
-    return "*filter\n%s%sCOMMIT\n" % (chains, "".join(rule + "\n" for rule in rules))
-
-
-@pytest.mark.parametrize(
-    "rule",
-    [
-        '-A INPUT -j LOG --log-prefix "-j BRIDGEPORT "',
-        '-A INPUT -j LOG --log-prefix "-g BRIDGEPORT/lan0 x"',
-        '-A INPUT -m comment --comment "say \\"-j BRIDGEPORT \\"" -j LOG --log-prefix "-j BRIDGEPORT "',
-        '-A INPUT -m comment --comment "a\n-A BRIDGEPORT -j DROP" -j ACCEPT',
-        '-A INPUT -m comment --comment "a\n\n:BRIDGEPORT-x - [0:0]\n*nat\n" -j ACCEPT',
-        '-A INPUT -m comment --comment "a \\" b\n-A BRIDGEPORT -j DROP" -j ACCEPT',
-        '-A INPUT -m comment --comment "a\u2028-A BRIDGEPORT -j DROP" -j ACCEPT',
-        '-A INPUT -m comment --comment "a\x0b-A INPUT -j BRIDGEPORT" -j ACCEPT',
-        "-A INPUT -j BRIDGEPORTS",
-    ],
-)
-def test_text_in_a_rule_of_others_is_not_taken_for_a_rule_of_ours(rule: str) -> None:
-    found = parse_save(4, listed(rule, "-A OUTPUT -j BRIDGEPORT"))
-    assert found.chains == {("filter", "BRIDGEPORT"): ()}
-    assert found.hooks == {("filter", "OUTPUT"): (("-j", "BRIDGEPORT"),)}
-    assert found.used_by_others
-
-
-def test_quote_that_does_not_end_hides_nothing() -> None:
-    found = parse_save(4, listed('-A INPUT -m recent --name a"b -j DROP', "-A BRIDGEPORT -j DROP"))
-    assert found.chains == {("filter", "BRIDGEPORT"): (("-j", "DROP"),)}
-
-
-@pytest.mark.parametrize("text", ["-A BRIDGEPORT -j DROP\n", ":BRIDGEPORT\n", "*filter\n-A FORWARD -j DROP\n"])
-def test_listing_that_makes_no_sense_is_an_error(text: str) -> None:
-    refused(lambda: parse_save(4, text), "rules of IPv4", "iptables-save", kind=KernelError)
 
 
 def test_rule_with_a_line_break_is_never_written() -> None:
