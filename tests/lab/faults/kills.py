@@ -132,14 +132,14 @@ class Killer:
             )
 
 
-def step_kills(killer: Killer, one: State, other: State, most: int = MOST, every: int = 1) -> None:
+def step_kills(killer: Killer, one: State, other: State, *, first: int = 0, most: int = MOST, every: int = 1) -> None:
     """From one state to another and back, killed after each step of the plan in turn, on both ways.
 
-    most: the number of the last step. every: of so many, one.
+    first, most: the numbers of the first step and the last. every: of so many, one.
     """
     killer.go(one)
     ways = {one: other, other: one}
-    steps: dict[State, int | None] = {one: 0, other: 0}
+    steps: dict[State, int | None] = {one: first, other: first}
     for number in range(2 * MOST):
         there, step = ways[killer.here], steps[killer.here]
         if step is None:

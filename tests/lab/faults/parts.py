@@ -22,7 +22,8 @@ Part = Callable[[Ground, Tally], None]
 def parts(seed: int) -> dict[str, tuple[str, Part]]:
     """All parts by name, each with its backend; the longest come first."""
     return {
-        "kills-steps": ("nftables", step_kills),
+        "kills-steps-even": ("nftables", partial(step_kills, 0)),
+        "kills-steps-odd": ("nftables", partial(step_kills, 1)),
         "kills-random-1": ("nftables", partial(by_chance, kills.random_kills, seed + 1, 80)),
         "kills-random-2": ("nftables", partial(by_chance, kills.random_kills, seed + 2, 60)),
         "kills-random-nft": ("iptables-nft", partial(by_chance, kills.random_kills, seed + 3, 30)),
@@ -41,9 +42,9 @@ def parts(seed: int) -> dict[str, tuple[str, Part]]:
     }
 
 
-def step_kills(ground: Ground, tally: Tally) -> None:
-    """Kills around each step of a change."""
-    kills.step_kills(kills.Killer(ground, tally), BEFORE, AFTER)
+def step_kills(first: int, ground: Ground, tally: Tally) -> None:
+    """Kills after every other step of a change."""
+    kills.step_kills(kills.Killer(ground, tally), BEFORE, AFTER, first=first, every=2)
 
 
 def creation_kills(ground: Ground, tally: Tally) -> None:
