@@ -27,7 +27,7 @@ help:
 	@echo "make molecule SCENARIO=reboot SUITE=trixie     one scenario on one Debian release"
 	@echo "make matrix     who reaches what, in full, beside Docker; BACKEND=nftables|iptables-nft|iptables-legacy"
 	@echo "make faults     runs that are killed, refused or not alone, in full; SEED=number repeats the kills at random"
-	@echo "make bench      speed and memory beside Docker and others, in 20 minutes; ARGS=\"--only publish --rounds 5\""
+	@echo "make bench      speed and memory beside Docker and others, in half an hour; ARGS=\"--only publish --rounds 5\""
 	@echo "make build      the collection's tarball in dist/"
 	@echo "make clean      remove what was installed and built here"
 
