@@ -80,11 +80,11 @@ def add_bridge(state: BridgeState) -> None:
             kind="bridge",
             br_forward_delay=0,
             address=state.mac,
-            mtu=state.mtu,
         )
         batch.send(sock)
         index = index_of(state.name, attempt)
-        batch.add(attempt, "link", "set", index=index, ifalias=state.alias)
+        # An MTU that is given at creation is not kept: with its last port the bridge would lose it.
+        batch.add(attempt, "link", "set", index=index, ifalias=state.alias, mtu=state.mtu)
         batch.send(sock)
         for key, value in state.sysctls:
             write_optional(key, value)

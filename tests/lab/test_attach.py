@@ -126,6 +126,9 @@ def test_mtu_is_that_of_the_way_out(tmp_path_factory: pytest.TempPathFactory, py
         }
         assert {mtus["docker0"], mtus["bp-web"]} == {1400}
         assert [link["mtu"] for link in host.links("web") if link["ifname"] == "eth0"] == [1400]
+        # With its last port a bridge would take the kernel's own MTU again.
+        modules.ok("veth_endpoint", name="web", state="absent")
+        assert [link["mtu"] for link in host.links() if link["ifname"] == "docker0"] == [1400]
         # It was inferred once; what the host does later is for the operator to follow.
         host.run(["ip", "link", "set", "eth0", "mtu", "1450"])
         assert modules.ok("bridge_network", name="docker0")["changed"] is False
