@@ -12,12 +12,13 @@ In check mode the tasks of a play build on what those before them would have don
 from __future__ import annotations
 
 import typing as t
-from dataclasses import fields, replace
+from dataclasses import replace
 
 from . import _changes as changes
 from . import _changes_rules as rules
 from ._ipt_table import USER_CHAIN, Tables
-from ._state import TO_ALL_GROUPS, BridgeState, EndpointState, Inside, Link, Observed, RouteState
+from ._model import LEAST_MTU
+from ._state import TO_ALL_GROUPS, BridgeState, EndpointState, Inside, Link, Observed, RouteState, ipv6_settings
 
 __all__ = ("carried_out",)
 
@@ -44,8 +45,7 @@ def _rules(change: rules.ChangeRules, seen: Observed) -> Observed:
                 for place, rule in there.chains.items()
                 if place[1] == USER_CHAIN and (rule or place in tables[version].chains)
             }
-            others = {part.name: getattr(there, part.name) for part in fields(Tables) if not part.compare}
-            tables[version] = replace(tables[version], chains={**tables[version].chains, **mine}, **others)
+            tables[version] = replace(tables[version], chains={**tables[version].chains, **mine})
     return replace(seen, tables={**seen.tables, change.backend: tables})
 
 
@@ -98,8 +98,13 @@ def _add_bridge(change: changes.AddBridge, seen: Observed) -> Observed:
         seen,
         links={**seen.links, state.name: link},
         addresses={**seen.addresses, state.name: frozenset(state.addresses)},
-        sysctls={**seen.sysctls, **dict(state.sysctls)},
+        sysctls={**seen.sysctls, **_settings(state.sysctls, state.name, state.mtu)},
     )
+
+
+def _settings(sysctls: t.Iterable[tuple[str, str]], interface: str, mtu: int) -> dict[str, str]:
+    """The kernel settings that an interface has. One of a small MTU has none of IPv6."""
+    return {key: value for key, value in sysctls if mtu >= LEAST_MTU[6] or not key.startswith(ipv6_settings(interface))}
 
 
 def _add_endpoint(change: changes.AddEndpoint, seen: Observed) -> Observed:
@@ -124,13 +129,13 @@ def _add_endpoint(change: changes.AddEndpoint, seen: Observed) -> Observed:
         links={**before.links, "lo": _LOOPBACK, state.interface: inner},
         addresses={**before.addresses, state.interface: frozenset(state.addresses)},
         routes=_routed(before.routes, *state.routes),
-        sysctls={**before.sysctls, **dict(state.sysctls)},
+        sysctls={**before.sysctls, **_settings(state.sysctls, state.interface, state.mtu)},
     )
     return replace(
         seen,
         links={**seen.links, state.host_interface: host_end},
         namespaces={**seen.namespaces, state.name: space},
-        sysctls={**seen.sysctls, **dict(state.host_sysctls)},
+        sysctls={**seen.sysctls, **_settings(state.host_sysctls, state.host_interface, state.mtu)},
     )
 
 

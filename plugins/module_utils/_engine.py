@@ -32,7 +32,7 @@ from ._model import Endpoint, Network
 from ._netlink import Socket, require_pyroute2
 from ._plan import Scope, make_plan, scope_of
 from ._record import Record
-from ._report import actions_of, diff_of, warnings_of
+from ._report import actions_of, diff_of, unrecorded, warnings_of
 from ._state import Observed
 from ._topology import Topology
 
@@ -224,7 +224,10 @@ class Engine:
         self._clock.begin("plan")
         changes = make_plan(before, after, observed, scope, backend, self.record.backend or "", given, refused)
         outcome = _outcome(before, after, changes, backend)
-        return replace(outcome, warnings=_warnings(after, touched, observed, backend)), changes
+        warnings = _warnings(after, touched, observed, backend)
+        if touched.everything:
+            warnings += unrecorded(before, observed.links.values())
+        return replace(outcome, warnings=warnings), changes
 
     def _carry_out(self, after: Topology, changes: list[Change], backend: str) -> None:
         self._clock.begin("record")

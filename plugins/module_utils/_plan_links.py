@@ -12,7 +12,7 @@ import typing as t
 
 from ._changes import Change, SetLink, SetSysctl
 from ._model import LEAST_MTU
-from ._state import InterfaceAddress, Link, same_setting
+from ._state import InterfaceAddress, Link, ipv6_settings, same_setting
 
 __all__ = ("link_changes", "moved_addresses", "setting_changes", "sysctl_changes")
 
@@ -36,7 +36,7 @@ def setting_changes(
     there: t.Mapping[str, str | None],
 ) -> t.Iterator[Change]:
     """The MTU and the settings. With an MTU too small for IPv6 a link has none of it, and with another new ones."""
-    own = "net.ipv6.conf.%s." % link.name
+    own = ipv6_settings(link.name)
     if mtu < LEAST_MTU[6]:
         for key, _value in wanted:
             if key.startswith(own) and there.get(key) is not None:

@@ -133,7 +133,7 @@ class Record:
         except (OSError, ValueError, KeyError, TypeError, RecursionError, RecordError) as problem:
             raise RecordError(
                 "Cannot read the record %s: %s. Nothing was changed and the file was left as it is. Restore it from a "
-                "backup; or move it away and run your playbook again, which adopts what the kernel still holds."
+                "backup; or move it away and run your playbook again, which takes over what it names of what is there."
                 % (path, problem)
             ) from None
 

@@ -17,10 +17,10 @@ from ._codec import describe_endpoint, describe_masquerade, describe_network, de
 from ._hostports import Binding, Holder, versions_of
 from ._model import Publish
 from ._reservations import is_reserved
-from ._state import endpoint_state
+from ._state import ENDPOINT_ALIAS, NETWORK_ALIAS, Link, endpoint_state
 from ._topology import Topology
 
-__all__ = ("actions_of", "diff_of", "port_table", "strangers", "warnings_of")
+__all__ = ("actions_of", "diff_of", "port_table", "strangers", "unrecorded", "warnings_of")
 
 Json = t.Dict[str, t.Any]
 
@@ -73,6 +73,20 @@ def strangers(topology: Topology, holders: t.Iterable[Holder]) -> list[str]:
                 % (binding, owner.endpoint, holder.process)
             )
     return found
+
+
+def unrecorded(topology: Topology, links: t.Iterable[Link]) -> list[str]:
+    """Interfaces that bear our mark and that nothing of a topology has, a sentence each: the record was lost."""
+    known = {NETWORK_ALIAS + name for name in topology.networks} | {
+        ENDPOINT_ALIAS + name for name in topology.endpoints
+    }
+    return [
+        "Interface %s is marked as ours ('%s'), and the record does not know it: it was lost, and no rule guards the "
+        "interface. Name that in your playbook, which then takes it over, or remove it by 'ip link delete %s'."
+        % (link.name, link.alias, link.name)
+        for link in links
+        if link.alias.startswith((NETWORK_ALIAS, ENDPOINT_ALIAS)) and link.alias not in known
+    ]
 
 
 def warnings_of(topology: Topology, networks: t.Iterable[str], interfaces: t.Container[str]) -> list[str]:

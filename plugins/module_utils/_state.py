@@ -21,6 +21,8 @@ from ._topology import Topology
 
 __all__ = (
     "ANY_UPSTREAM",
+    "ENDPOINT_ALIAS",
+    "NETWORK_ALIAS",
     "TO_ALL_GROUPS",
     "BridgeState",
     "EndpointState",
@@ -35,6 +37,7 @@ __all__ = (
     "endpoint_state",
     "files_of",
     "hosts_path",
+    "ipv6_settings",
     "is_ours",
     "network_files",
     "same_setting",
@@ -49,6 +52,8 @@ ANY_UPSTREAM = ("any",)
 # others. Without it the port's own stack gets them and the bridge learns from them, both past every rule. The kernel
 # drops the one group that it refuses here, 1.
 TO_ALL_GROUPS = 0xFFFD
+# The aliases of interfaces by which they are known as ours, before the name of the network or endpoint.
+NETWORK_ALIAS, ENDPOINT_ALIAS = "bridgeport.net network ", "bridgeport.net endpoint "
 
 # By this line a resolv.conf of ours is known from one that an operator put there.
 _MARK = "# Written by bridgeport.net."
@@ -107,7 +112,7 @@ class BridgeState:
     @property
     def alias(self) -> str:
         """The interface alias by which the bridge is known as ours."""
-        return "bridgeport.net network %s" % self.name
+        return NETWORK_ALIAS + self.name
 
 
 @dataclass(frozen=True)
@@ -132,7 +137,7 @@ class EndpointState:
     @property
     def alias(self) -> str:
         """The alias of the host's end, by which the endpoint is known as ours."""
-        return "bridgeport.net endpoint %s" % self.name
+        return ENDPOINT_ALIAS + self.name
 
 
 @dataclass(frozen=True)
@@ -181,6 +186,11 @@ def is_ours(link: Link, wanted: BridgeState | EndpointState) -> bool:
     """
     kind, mac = ("bridge", wanted.mac) if isinstance(wanted, BridgeState) else ("veth", wanted.host_mac)
     return link.kind == kind and (link.alias == wanted.alias or (not link.alias and link.mac == mac))
+
+
+def ipv6_settings(interface: str) -> str:
+    """How the names of an interface's own settings of IPv6 begin."""
+    return "net.ipv6.conf.%s." % interface
 
 
 def same_setting(current: str | None, wanted: str) -> bool:

@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from hostlab import Host
 from support import Modules
 
 Task = tuple[str, dict[str, Any]]
@@ -22,21 +21,23 @@ ENDPOINTS: Task = ("veth_endpoint", {"network": "n0", "endpoints": [{"name": "we
 PUBLISH: Task = ("port_publish", {"endpoint": "web", "ports": ["80:5000"]})
 STANDING = [NETWORK, MASQUERADE, ENDPOINTS, PUBLISH]
 PRUNE: Task = ("veth_endpoint", {"network": "n0", "prune": True, "endpoints": [{"name": "web"}]})
+HOOK = "-m comment --comment bridgeport:host -j BRIDGEPORT-ACCEPT"
+# What somebody else does meanwhile.
+SHELL = "sh"
 TOLD = ("changed", "actions", "diff")
 
-PLAYS: dict[str, tuple[Sequence[Task], str, Sequence[Task]]] = {
-    "a fresh host": ([], "", STANDING),
-    "nothing to do": (STANDING, "", STANDING),
-    "after a prune": (STANDING, "", [PRUNE, PUBLISH, MASQUERADE]),
-    "made anew": (STANDING, "", [("veth_endpoint", {"name": "web", "state": "absent"}), ENDPOINTS, PUBLISH]),
+# What was there before, and the play.
+PLAYS: dict[str, tuple[Sequence[Task], Sequence[Task]]] = {
+    "a fresh host": ([], STANDING),
+    "nothing to do": (STANDING, STANDING),
+    "after a prune": (STANDING, [PRUNE, PUBLISH, MASQUERADE]),
+    "made anew": (STANDING, [("veth_endpoint", {"name": "web", "state": "absent"}), ENDPOINTS, PUBLISH]),
     "there and gone": (
         STANDING,
-        "",
         [("veth_endpoint", {"network": "n0", "name": "new"}), ("veth_endpoint", {"name": "new", "state": "absent"})],
     ),
     "the whole way down": (
         STANDING,
-        "",
         [
             ("veth_endpoint", {"network": "n0", "prune": True, "endpoints": []}),
             ("masquerade", {"network": "n0", "state": "absent"}),
@@ -45,7 +46,6 @@ PLAYS: dict[str, tuple[Sequence[Task], str, Sequence[Task]]] = {
     ),
     "changed all over": (
         STANDING,
-        "",
         [
             ("bridge_network", {"networks": [
                 {"name": "n0", "gateways": ["10.0.0.254", "fd00:1::1"], "icc": False, "mtu": 1400},
@@ -61,21 +61,37 @@ PLAYS: dict[str, tuple[Sequence[Task], str, Sequence[Task]]] = {
             ]}),
         ],
     ),
-    "a pair that was deleted": (STANDING, "ip link delete bp-web", STANDING),
-    "a bridge that was deleted": (STANDING, "ip link delete n0", STANDING),
-    "rules that were flushed": (STANDING, "nft flush ruleset", [ENDPOINTS, PUBLISH]),
+    "a pair that was deleted": ([*STANDING, (SHELL, {"c": "ip link delete bp-web"})], STANDING),
+    "a bridge that was deleted": ([*STANDING, (SHELL, {"c": "ip link delete n0"})], STANDING),
+    "an MTU too small for IPv6": (
+        [],
+        [
+            ("bridge_network", {"name": "n0", "subnets": ["10.0.0.0/24"], "mtu": 1200}),
+            ("veth_endpoint", {"network": "n0", "name": "web"}),
+            PUBLISH,
+        ],
+    ),
+    "a rule of somebody else's ahead of what must be behind it": (
+        [
+            (SHELL, {"c": "iptables -P FORWARD DROP"}),
+            *STANDING,
+            (SHELL, {"c": f"iptables -D FORWARD {HOOK}; iptables -A FORWARD -j DROP; iptables -A FORWARD {HOOK}"}),
+        ],
+        STANDING,
+    ),
+    "rules that were flushed": ([*STANDING, (SHELL, {"c": "nft flush ruleset"})], [ENDPOINTS, PUBLISH]),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("name", PLAYS)
 def test_check_mode_tells_of_each_task_what_it_will_do(fresh: Callable[[str], Modules], name: str) -> None:
     modules = fresh("pypi")
-    before, drift, play = PLAYS[name]
+    before, play = PLAYS[name]
     for module, options in before:
-        modules.ok(module, **options)
-    if drift:
-        host: Host = modules.host
-        host.run(["sh", "-c", drift])
+        if module == SHELL:
+            modules.host.run(["sh", "-c", options["c"]])
+        else:
+            modules.ok(module, **options)
     predicted = []
     assume: dict[str, Any] = {}
     for module, options in play:

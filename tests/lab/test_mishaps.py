@@ -81,6 +81,21 @@ def test_a_network_gets_ipv6_under_its_endpoints(modules: Modules) -> None:
     assert "fd00:17::2" in modules.host.run(["ip", "-6", "addr", "show", "dev", "eth0"], netns="web").stdout
 
 
+def test_what_a_lost_record_knew_is_told_until_it_is_taken_over(modules: Modules) -> None:
+    host = modules.host
+    modules.ok("bridge_network", **NETWORK)
+    modules.ok("veth_endpoint", network="docker0", name="web")
+    host.run(["rm", f"{RECORD}/topology.json"])
+    told = [warning["event"]["msg"] for warning in modules.ok("topology_info")["warnings"]]
+    assert [words.partition(", and the record")[0] for words in told] == [
+        "Interface docker0 is marked as ours ('bridgeport.net network docker0')",
+        "Interface bp-web is marked as ours ('bridgeport.net endpoint web')",
+    ]
+    modules.ok("bridge_network", **NETWORK)
+    modules.ok("veth_endpoint", network="docker0", name="web")
+    assert "warnings" not in modules.ok("topology_info")
+
+
 def test_a_failed_run_leaves_what_a_killed_run_began(modules: Modules) -> None:
     host = modules.host
     modules.ok("bridge_network", **NETWORK)
