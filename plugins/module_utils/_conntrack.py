@@ -16,12 +16,14 @@ of each entry only the ends are read, and what the kernel sent of them is sent b
 from __future__ import annotations
 
 import errno
+import functools
 import socket
 import struct
 import typing as t
 
 from ._errors import KernelError
-from ._flow_match import AnyFlow, Entry, Matcher, matcher_of
+from ._flow_match import AnyFlow, Entry, Here, Matcher, matcher_of
+from ._model import Address
 from ._netlink import Request, Socket
 from ._nla import NESTED, pack_attribute, read_attributes
 
@@ -40,6 +42,8 @@ _FAMILY = {4: socket.AF_INET, 6: socket.AF_INET6}
 _PROTOCOL = {"tcp": socket.IPPROTO_TCP, "udp": socket.IPPROTO_UDP, "sctp": socket.IPPROTO_SCTP}
 # Deleted in one go.
 _CHUNK = 64
+# What a kernel says that does not tell of its flows, or has none of this version: it has nothing to forget.
+_TELLS_NOTHING = (errno.EINVAL, errno.EOPNOTSUPP, errno.EPROTONOSUPPORT)
 
 
 def forget_flows(flows: t.Sequence[AnyFlow]) -> None:
@@ -50,10 +54,19 @@ def forget_flows(flows: t.Sequence[AnyFlow]) -> None:
     kinds: dict[tuple[int, str, str], list[AnyFlow]] = {}
     for flow in flows:
         kinds.setdefault((flow.version, flow.protocol, type(flow).__name__), []).append(flow)
-    local = _local_addresses() if kinds else ()
-    for (version, protocol, _kind), same in sorted(kinds.items()):
-        with Socket(_NETLINK_NETFILTER) as sock:
-            _forget(sock, version, _PROTOCOL.get(protocol), matcher_of(same, local))
+    if not kinds:
+        return
+    with Socket() as routes:
+        here = _here(routes)
+        for (version, protocol, _kind), same in sorted(kinds.items()):
+            try:
+                sock = Socket(_NETLINK_NETFILTER)
+            except OSError as problem:
+                if problem.errno in _TELLS_NOTHING:
+                    return
+                raise
+            with sock:
+                _forget(sock, version, _PROTOCOL.get(protocol), matcher_of(same, here))
 
 
 def _forget(sock: Socket, version: int, protocol: int | None, matcher: Matcher) -> None:
@@ -66,8 +79,7 @@ def _forget(sock: Socket, version: int, protocol: int | None, matcher: Matcher) 
     try:
         found = sock.dump("tracked flows", _CT_GET, prefix, keep)
     except KernelError as problem:
-        # A kernel that does not tell of its flows, or has none of this version, has nothing to forget.
-        if problem.code in (errno.EINVAL, errno.EOPNOTSUPP, errno.EPROTONOSUPPORT):
+        if problem.code in _TELLS_NOTHING:
             return
         raise
     attempt = "forget a flow that would go on as before"
@@ -104,7 +116,13 @@ def _name_of(message: memoryview) -> bytes:
     return pack_attribute(_ORIGINAL | NESTED, parts[_ORIGINAL]) + zone
 
 
-def _local_addresses() -> set[str]:
-    with Socket() as sock:
-        names = {link.index: name for name, link in sock.links().items()}
-        return {str(address.ip) for addresses in sock.addresses(names).values() for address in addresses}
+def _here(sock: Socket) -> Here:
+    names = {link.index: name for name, link in sock.links().items()}
+    local = {str(address.ip) for addresses in sock.addresses(names).values() for address in addresses}
+
+    @functools.cache
+    def way_out(address: Address) -> str:
+        way = sock.route_to(address)
+        return way.interface if way else ""
+
+    return Here(local, way_out)

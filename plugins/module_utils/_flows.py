@@ -66,9 +66,13 @@ class AddressFlows(OwnFlows):
 
 @dataclass(frozen=True)
 class EnteringFlows(OwnFlows):
-    """Those over the border of a subnet into it, but for those that the host began."""
+    """Those over the border of a subnet into it.
+
+    But for those that begin or end at the host, and those that come from where the ``trusted`` interfaces lead.
+    """
 
     of: Subnet
+    trusted: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -110,7 +114,7 @@ def slipped_in(before: FamilyRules, after: FamilyRules) -> t.Iterator[EnteringFl
     for network in after.networks if guarded else ():
         for subnet in network.subnets if network.guarded else ():
             if subnet in guarded:
-                yield EnteringFlows(subnet)
+                yield EnteringFlows(subnet, network.trusted)
 
 
 def _by_route(rules: FamilyRules) -> dict[tuple[str, int], frozenset[str]]:

@@ -14,13 +14,14 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import functools
 import json
 import re
 import socket
 import typing as t
 
-from ._errors import DependencyError, KernelError
+from ._errors import DependencyError, KernelError, system_words
 from ._foreign import ForeignChains, parse_chains
 from ._nft_listing import parse_table
 from ._nft_table import FAMILY, LINK, TABLE, Table, transaction
@@ -96,7 +97,13 @@ def _run(commands: str, attempt: str, output_as: int = 0, try_only: bool = False
     """
     library = _library()
     # Where there is no socket to be had, libnftables would end this process.
-    socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_NETFILTER).close()
+    try:
+        socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_NETFILTER).close()
+    except OSError as problem:
+        if problem.errno != errno.EPROTONOSUPPORT:
+            raise
+        words = "Cannot %s: this kernel has no nf_tables: it said: %s." % (attempt, system_words(problem))
+        raise KernelError(words, problem.errno) from None
     # A context holds a netlink socket of the namespace in which it was made, so it does not outlive the call.
     context = library.nft_ctx_new(0)
     try:

@@ -17,7 +17,7 @@ from ipaddress import ip_address
 from ansible_collections.bridgeport.net.plugins.module_utils import _sockets
 from ansible_collections.bridgeport.net.plugins.module_utils._backends import rendered
 from ansible_collections.bridgeport.net.plugins.module_utils._errors import KernelError
-from ansible_collections.bridgeport.net.plugins.module_utils._flow_match import Entry, matcher_of
+from ansible_collections.bridgeport.net.plugins.module_utils._flow_match import Entry, Here, matcher_of
 from ansible_collections.bridgeport.net.plugins.module_utils._flows import Flow
 from ansible_collections.bridgeport.net.plugins.module_utils._foreign import parse_chains
 from ansible_collections.bridgeport.net.plugins.module_utils._ipt_blob import meaning
@@ -304,7 +304,7 @@ entries = st.builds(Entry, st.sampled_from([6, 17]), addresses, addresses, st.sa
 
 @cases(100, entries, st.sampled_from(["", "192.0.2.1", "::1.2.3.4"]))
 def test_entry_of_connection_tracking(entry: Entry, address: str) -> None:
-    found = matcher_of([Flow(4, address, 53)], {"10.0.0.1"}).has(entry)
+    found = matcher_of([Flow(4, address, 53)], Here({"10.0.0.1"}, str)).has(entry)
     assert found == (entry.port == 53 and str(ip_address(entry.destination)) in ([address] if address else HERE))
 
 

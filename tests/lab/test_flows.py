@@ -59,6 +59,27 @@ s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
 s.bind(("", int(sys.argv[1])))
 s.sendto(b"once", (sys.argv[2], int(sys.argv[3])))
 """
+# Goes on answering whoever speaks first to an address of its own.
+STREAMER = """
+import socket, sys, time
+s = socket.socket(socket.AF_INET6 if ":" in sys.argv[1] else socket.AF_INET, socket.SOCK_DGRAM)
+s.bind((sys.argv[1], int(sys.argv[2])))
+print("ready", flush=True)
+_, address = s.recvfrom(100)
+for _ in range(600):
+    s.sendto(b"on", address)
+    time.sleep(0.1)
+"""
+# Speaks once, and prints who answers what.
+CALLER = """
+import socket, sys
+s = socket.socket(socket.AF_INET6 if ":" in sys.argv[1] else socket.AF_INET, socket.SOCK_DGRAM)
+s.settimeout(60)
+s.sendto(b"hello", (sys.argv[1], int(sys.argv[2])))
+while True:
+    data, address = s.recvfrom(100)
+    print(data.decode(), address[0], flush=True)
+"""
 # Says one word from an address.
 FORGER = """
 import socket, sys
@@ -260,6 +281,23 @@ def test_a_flow_that_slipped_in(place: tuple[Host, Modules]) -> None:
     assert {line.split()[0] for line in heard(listener)} == {"in"}
     modules.ok("bridge_network", name="docker0")
     assert heard(listener) == set()
+
+
+def test_what_may_come_in_goes_on_when_its_guard_comes_back(place: tuple[Host, Modules]) -> None:
+    """From an interface that is trusted, and to the host at its gateway address: the next word is the other side's."""
+    client, modules = place
+    host = modules.host
+    host.run(["nft", "-f", "-"], input=KEEPER)
+    modules.ok("port_publish", endpoint="web", ports=["7001:7000/udp"])
+    modules.ok("masquerade", network="docker0")
+    callers = {}
+    for address, netns in (("172.17.0.2", "web"), ("fd00:17::2", "web"), ("172.17.0.1", None)):
+        host.start([sys.executable, "-c", STREAMER, address, "7000"], netns=netns, ready="ready")
+        callers[address] = client.start([sys.executable, "-c", CALLER, address, "7000"])
+    assert [heard(caller) for caller in callers.values()] == [{f"on {address}"} for address in callers]
+    lose_rules(host)
+    modules.ok("masquerade", network="docker0")
+    assert [heard(caller) for caller in callers.values()] == [{f"on {address}"} for address in callers]
 
 
 def lose_rules(host: Host) -> None:
