@@ -24,7 +24,15 @@ from ._facts import HostFacts
 from ._netlink import PYROUTE2_PROBLEM
 from ._topology import Topology
 
-__all__ = ("assume_option", "entries_of", "go_on_elsewhere", "leave_with", "run_module", "state_option")
+__all__ = (
+    "assume_option",
+    "entries_of",
+    "go_on_elsewhere",
+    "lasting_interpreter",
+    "leave_with",
+    "run_module",
+    "state_option",
+)
 
 _ALLOCATIONS_BETWEEN_COLLECTIONS = 50_000
 _INTERPRETERS = ("/usr/bin/python3", "/usr/libexec/platform-python", "/usr/local/bin/python3")
@@ -142,6 +150,21 @@ def go_on_elsewhere(*libraries: str) -> None:
     for path in _INTERPRETERS:
         if path != sys.executable and all(probe_interpreters_for_module([path], library) for library in libraries):
             _respawn(path)
+
+
+def lasting_interpreter() -> str:
+    """The path by which this Python can be started in times to come.
+
+    Ansible may have found the system's one by a name such as /usr/bin/python3.11, which goes with an upgrade of the
+    operating system. The name /usr/bin/python3 stays. A virtual environment's Python has other libraries, and is named
+    as it is.
+    """
+    if sys.prefix == sys.base_prefix:
+        here = os.path.realpath(sys.executable)
+        for path in _INTERPRETERS:
+            if os.path.realpath(path) == here:
+                return path
+    return sys.executable
 
 
 def _respawn(interpreter: str) -> None:

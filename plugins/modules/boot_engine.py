@@ -13,6 +13,9 @@ author: bridgeport.net contributors (@bridgeport-net)
 description:
   - Installs the command C(bridgeport), which is this collection's own engine in one file. It needs Python, pyroute2 and
     nftables on the managed host, and no Ansible.
+  - The command runs under the Python that runs this module, and calls the system's C(/usr/bin/python3), a name that
+    outlasts an upgrade of the operating system. One in a virtual environment, or of another version than the system's,
+    has to stay where it is.
   - C(bridgeport apply) brings the host to what its record holds, C(bridgeport status) tells how it has drifted,
     C(bridgeport ports) shows the published ports, whether they are reserved, and what process has one all the same, and
     C(bridgeport explain) tells the way of a packet.
@@ -52,13 +55,13 @@ actions:
 import hashlib
 import importlib.util
 import os
-import sys
 import tempfile
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.bridgeport.net.plugins.module_utils._ansible import (
     go_on_elsewhere,
+    lasting_interpreter,
     leave_with,
     state_option,
 )
@@ -115,7 +118,7 @@ def work(module: AnsibleModule) -> dict[str, t.Any]:
         if importlib.util.find_spec("iptc") is None:
             # The host may get legacy iptables, or a network that asks for it, at any time later.
             go_on_elsewhere("pyroute2", "iptc")
-        wanted = build_archive(sys.executable)
+        wanted = build_archive(lasting_interpreter())
     changed = there != wanted if wanted is not None else os.path.lexists(path)
     actions = []
     if changed:

@@ -10,6 +10,7 @@ import json
 import os
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -151,6 +152,18 @@ def test_the_module_installs_updates_and_removes(fresh: Callable[[str], Modules]
     assert modules.ok("boot_engine")["changed"] is True
     for check, changed in ((True, True), (False, True), (False, False)):
         assert modules.ok("boot_engine", check=check, state="absent")["changed"] is changed
+
+
+def test_the_command_outlasts_the_pythons_version(fresh: Callable[[str], Modules]) -> None:
+    """Ansible may find the system's Python as python3.11, of which the distribution's next release has nothing."""
+    modules = fresh("debian")
+    versioned = os.path.realpath(modules.interpreter.path)
+    assert versioned != modules.interpreter.path
+    modules.interpreter = replace(modules.interpreter, path=versioned)
+    install(modules)
+    assert modules.host.run(["head", "-n1", COMMAND]).stdout == "#!/usr/bin/python3\n"
+    modules.interpreter = replace(modules.interpreter, path="/usr/bin/python3")
+    assert modules.ok("boot_engine")["changed"] is False
 
 
 def test_the_module_brings_the_engine_along(tmp_path: Path) -> None:
