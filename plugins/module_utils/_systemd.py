@@ -17,6 +17,7 @@ from ._process import find_program, run_program
 __all__ = (
     "active_units",
     "change_units",
+    "manager_version",
     "reload_manager",
     "show_units",
     "start_units",
@@ -80,6 +81,14 @@ def show_units(names: t.Sequence[str], properties: t.Sequence[str]) -> str:
     """
     wanted = "--property=%s" % ",".join(properties)
     return "\n".join(_systemctl("ask for %s" % _shown(names), "show", wanted, "--", *some) for some in _batches(names))
+
+
+def manager_version() -> str:
+    """The version of the systemd that runs, in its own words, such as ``252.36-1~deb12u1``.
+
+    :raises KernelError: systemd did not answer.
+    """
+    return _systemctl("ask systemd for its version", "show", "--property=Version").strip().partition("=")[2]
 
 
 def reload_manager() -> None:

@@ -8,13 +8,23 @@
 
 from __future__ import annotations
 
+import re
 import typing as t
 from dataclasses import dataclass, field
 
-from ._errors import StateError
+from ._errors import DependencyError, StateError
 from ._units import MARK, Unit, drop_in_path, drop_in_text, namespace_path, unit_path
 
-__all__ = ("PROPERTIES", "UnitPlan", "UnitState", "parse_states", "plan_absent", "plan_present")
+__all__ = (
+    "PROPERTIES",
+    "UnitPlan",
+    "UnitState",
+    "check_version",
+    "parse_states",
+    "parse_version",
+    "plan_absent",
+    "plan_present",
+)
 
 PROPERTIES = (
     "Id",
@@ -29,6 +39,10 @@ PROPERTIES = (
     "NeedDaemonReload",
     "InactiveExitTimestampMonotonic",
 )
+# The first systemd that knows NetworkNamespacePath.
+_LEAST_VERSION = 242
+# Not a commit's hash, which may begin with digits too.
+_VERSION = re.compile(r"\s*(?:systemd )?v?(\d+)(?![0-9A-Za-z])")
 # A unit in one of these states has no need to be started.
 _UP = ("active", "activating", "reloading")
 
@@ -116,6 +130,29 @@ def parse_states(names: t.Sequence[str], shown: str) -> list[UnitState]:
         )
         for name, said in zip(names, paragraphs)
     ]
+
+
+def parse_version(said: str) -> int | None:
+    """The number in what systemd says of its version; None if there is none to be read."""
+    found = _VERSION.match(said)
+    return int(found.group(1)) if found else None
+
+
+def check_version(units: t.Sequence[Unit], said: str) -> None:
+    """Refuse to place units where systemd would ignore where they belong, and run them in the host's network.
+
+    :param said: what systemd says of its version. One that cannot be read stands in nobody's way.
+    :raises DependencyError: it is too old.
+    """
+    version = parse_version(said)
+    inside = [unit for unit in units if unit.mode == "endpoint"]
+    if inside and version is not None and version < _LEAST_VERSION:
+        raise DependencyError(
+            "Cannot run the unit %s in %s: this host's systemd is of version %s, which does not know "
+            "NetworkNamespacePath and would run it in the host's network. Upgrade systemd to %d or newer, or leave out "
+            "'unit' and 'exec' and start the service inside the endpoint by other means."
+            % (inside[0].name, inside[0].place, said, _LEAST_VERSION)
+        )
 
 
 def plan_present(

@@ -16,6 +16,11 @@ description:
     it should, as after the namespace was deleted by hand and made anew; and never for anything else. A restart that a
     killed or failed run owes is done by the next one.
   - All units are changed in one go, with one reload of systemd and one restart.
+  - If systemd refuses a step, what was done before it stays, and the next run goes on from there.
+  - A systemd before 242 would ignore which endpoint a service belongs to and run it in the host's network. So that is
+    refused.
+requirements:
+  - systemd 242 or newer on the managed host
 extends_documentation_fragment:
   - bridgeport.net._attributes
   - bridgeport.net._attributes.writing
@@ -153,6 +158,7 @@ from ansible_collections.bridgeport.net.plugins.module_utils._owed import owe, r
 from ansible_collections.bridgeport.net.plugins.module_utils._state import FileState
 from ansible_collections.bridgeport.net.plugins.module_utils._systemd import (
     change_units,
+    manager_version,
     reload_manager,
     show_units,
     start_units,
@@ -163,6 +169,7 @@ from ansible_collections.bridgeport.net.plugins.module_utils._unit_plan import (
     PROPERTIES,
     UnitPlan,
     UnitState,
+    check_version,
     parse_states,
     plan_absent,
     plan_present,
@@ -269,6 +276,8 @@ def decide(module: AnsibleModule) -> list[UnitPlan]:
             plan_absent(states_of(inside), files, states_of(owners), keep_drop_ins=True),
         ]
     units = parse_units(params["units"])
+    if units:
+        check_version(units, manager_version())
     present = plan_present(
         units,
         states_of(names),

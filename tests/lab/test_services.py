@@ -244,6 +244,12 @@ def test_units_that_cannot_be_placed(booted: Lab, host: Machine) -> None:
     overridden(host, "NetworkNamespacePath=/run/netns/x")
     refused([nginx], "/run/netns/x already")
     overridden(host, "CPUWeight=100")
+    old = '#!/bin/sh\ncase "$*" in *=Version*) echo Version=241-7;; *) exec /usr/bin/systemctl "$@";; esac\n'
+    host.run(["mkdir", "-p", "/usr/local/sbin"])
+    host.write("/usr/local/sbin/systemctl", old)
+    host.run(["chmod", "755", "/usr/local/sbin/systemctl"])
+    refused([nginx], "nginx.service in the endpoint web", "systemd is of version 241-7", "242 or newer")
+    host.run(["rm", "/usr/local/sbin/systemctl"])
     assert module(booted, "service_unit", True, units=[{**nginx, "network": "endpoint:nowhere"}])["changed"]
     gone = module(booted, "service_unit", False, units=[{**nginx, "network": "endpoint:nowhere"}])
     assert "there is no such endpoint" in gone["msg"]

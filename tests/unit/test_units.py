@@ -10,10 +10,12 @@ import typing as t
 from dataclasses import replace
 
 import pytest
-from ansible_collections.bridgeport.net.plugins.module_utils._errors import StateError
+from ansible_collections.bridgeport.net.plugins.module_utils._errors import DependencyError, StateError
 from ansible_collections.bridgeport.net.plugins.module_utils._unit_plan import (
     UnitState,
+    check_version,
     parse_states,
+    parse_version,
     plan_absent,
     plan_present,
 )
@@ -264,6 +266,35 @@ def test_a_written_unit_is_enabled_and_kept_running() -> None:
 )
 def test_units_that_cannot_be_placed(unit: Unit, state: UnitState, words: tuple[str, ...]) -> None:
     refused(lambda: planned(unit, state), *words, kind=StateError)
+
+
+@pytest.mark.parametrize(
+    ("said", "version"),
+    [
+        ("252.36-1~deb12u1", 252),
+        ("252 (252.36-1)", 252),
+        ("v256", 256),
+        ("v257-rc1-12-g0123abc", 257),
+        ("256~rc3", 256),
+        ("systemd 239 (239-82.el8)", 239),
+        ("241\n", 241),
+        ("0a1b2c3d", None),
+        ("unknown", None),
+        ("", None),
+    ],
+)
+def test_the_version_of_systemd(said: str, version: int | None) -> None:
+    assert parse_version(said) == version
+
+
+def test_a_systemd_that_would_run_them_on_the_host_is_refused() -> None:
+    placed = [Unit("ssh.service", "host"), PLACED]
+    words = ("nginx.service in the endpoint web", "241-7~deb10u8", "242 or newer")
+    refused(lambda: check_version(placed, "241-7~deb10u8"), *words, kind=DependencyError)
+    for said in ("242", "252.36-1~deb12u1", "", "unknown"):
+        check_version(placed, said)
+    # These need nothing that an older one does not have.
+    check_version([Unit("ssh.service", "host"), Unit("queue.service", "none")], "241")
 
 
 def test_two_names_of_one_unit_are_refused() -> None:
