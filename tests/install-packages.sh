@@ -18,6 +18,8 @@ if [ -n "$missing" ]; then
     echo "Installing$missing"
     export DEBIAN_FRONTEND=noninteractive
     apt-get update --quiet --quiet
+    # Some of these break others: ufw does iptables-persistent, which may hold the firewall of this machine. What is
+    # installed here is the operator's, and to remove it is his decision.
     # shellcheck disable=SC2086
-    apt-get install --yes --quiet --quiet --no-install-recommends $missing
+    apt-get install --yes --no-remove --quiet --quiet --no-install-recommends $missing
 fi
