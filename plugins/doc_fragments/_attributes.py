@@ -18,6 +18,7 @@ requirements:
   - pyroute2 0.6.13 or newer on the managed host (Debian's python3-pyroute2); the module looks for it under the
     system's interpreter too
   - nftables 1.0 or newer on the managed host, or an iptables where that carries the rules, see the option backend of
+    bridge_network; beside iptables nftables is still needed for the options guard of veth_endpoint and icc of
     bridge_network
   - root on the managed host
 attributes:

@@ -14,7 +14,8 @@ description:
   - Creates, changes and removes a network, that is one Linux bridge with its subnets, gateway addresses and policy, as
     Docker does with C(docker0).
   - Of a network that exists, an option that is omitted keeps its value; give an empty list to empty it.
-  - A network is changed in place. Its bridge is never removed and made anew while endpoints are joined to it.
+  - A network is changed in place. Its bridge is never removed and made anew while endpoints are joined to it. What does
+    not suit them is refused, see O(subnets) and O(mode).
   - An interface of the network's name that this collection did not make is left alone, and the task fails.
   - The first network of mode V(nat) or V(routed) switches on forwarding on the host, and says so in RV(actions).
     The policy of the FORWARD chain is never touched.
@@ -43,6 +44,7 @@ options:
           - Subnets of the network in CIDR notation, IPv4, IPv6 or both.
           - Omitted, a new network gets the first of Docker's default address pools that overlaps neither another
             network nor an on-link route or nameserver of the host; an existing one keeps its own.
+          - Subnets that leave out an address of an endpoint, or a gateway of its routes, are refused while it is joined.
         type: list
         elements: str
       gateways: &gateways
@@ -66,6 +68,8 @@ options:
             masquerade or trusted interfaces.
           - Docker's C(nat-unprotected), which leaves every port of every endpoint open to whoever has a route, is not
             offered. V(routed) opens the published ones.
+          - Another mode is refused while an endpoint of the network has published ports, which mean something else
+            there, and another than V(nat) also while the network is masqueraded.
           - Omitted, it is V(nat) for a new network and unchanged for an existing one.
         type: str
         choices: [nat, routed, internal, isolated]
@@ -73,7 +77,8 @@ options:
         description:
           - Whether the endpoints of this network may talk to each other directly.
           - With V(false) they still reach each other's published ports by way of the host's addresses, whatever
-            C(net.bridge.bridge-nf-call-iptables) is, and nothing else on the bridge but the host.
+            C(net.bridge.bridge-nf-call-iptables) is, and nothing else on the bridge but the host. It takes nftables,
+            also where iptables carries the rules, and is refused on a host without.
           - Omitted, it is V(true) for a new network and unchanged for an existing one.
         type: bool
       mtu: &mtu

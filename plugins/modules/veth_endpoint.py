@@ -15,8 +15,9 @@ description:
     by a veth pair. Inside it the interface is C(eth0).
   - Of an endpoint that exists, an option that is omitted keeps its value; give an empty list or dictionary to empty it.
   - Addresses that are not given are allocated once and then kept, across runs and reboots.
-  - An endpoint is changed in place. One whose veth pair was removed by hand gets a new pair; what runs in the namespace
-    goes on running.
+  - An endpoint is changed in place. Another network, or another name of the interface inside, is refused; that takes
+    removing the endpoint first.
+  - One whose veth pair was removed by hand gets a new pair; what runs in the namespace goes on running.
   - A namespace or interface of the endpoint's name that this collection did not make is left alone, and the task fails.
   - Removing an endpoint removes its publishes too. Processes inside are not stopped, they lose their network.
 extends_documentation_fragment:
@@ -26,7 +27,7 @@ extends_documentation_fragment:
 options:
   network:
     description:
-      - Network that the endpoint is joined to.
+      - Network that the endpoint is joined to. An endpoint that exists does not move, another network is refused.
       - With O(endpoints), the network of the entries that name none.
     type: str
   name:
@@ -42,7 +43,7 @@ options:
     suboptions:
       network:
         description:
-          - Network that the endpoint is joined to.
+          - Network that the endpoint is joined to. An endpoint that exists does not move, another network is refused.
         type: str
       name:
         description:
@@ -71,6 +72,7 @@ options:
       interface: &interface
         description:
           - Name of the interface inside. V(eth0) for a new endpoint.
+          - Of an endpoint that exists, another name is refused, for something may use the interface by its name.
         type: str
       routes: &routes
         description:
@@ -121,6 +123,8 @@ options:
           - Its own are those that this module gave it, and the IPv6 link-local address that the kernel derives from the
             MAC address. An endpoint that routes or answers for others, or that takes further addresses by itself, needs
             V(false).
+          - It takes nftables, also where iptables carries the rules. On a host without it has no effect, of which a
+            warning tells.
           - V(true) for a new endpoint.
         type: bool
   addresses: *addresses
