@@ -44,7 +44,7 @@ options:
           - Subnets of the network in CIDR notation, IPv4, IPv6 or both.
           - Omitted, a new network gets the first of Docker's default address pools that overlaps neither another
             network nor an on-link route or nameserver of the host; an existing one keeps its own.
-          - Subnets that leave out an address of an endpoint, or a gateway of its routes, are refused while it is joined.
+          - Subnets that leave out an address of a joined endpoint, or a gateway of its routes, are refused.
         type: list
         elements: str
       gateways: &gateways
