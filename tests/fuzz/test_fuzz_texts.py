@@ -191,6 +191,7 @@ class Systemd:
     def run(self, options: dict[str, t.Any], check: bool = False) -> Result:
         doing: dict[str, t.Any] = {
             "systemd_runs": lambda: True,
+            "manager_version": lambda: "252.36-1~deb12u1",
             "show_units": self.show,
             "read_file": self.read,
             "write_file": self.write,
