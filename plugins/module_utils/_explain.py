@@ -175,6 +175,8 @@ class _Way:
             words = "loopback addresses do not come by wire: dropped (came in by %s)" % self.by
             return self._say("PREROUTING", words, "dropped")
         for home in self.rules.networks:
+            if self.by == home.bridge and not home.addressed and self._local(self.destination):
+                return self._say("PREROUTING", "%s is kept apart from the host: dropped" % home.bridge, "dropped")
             alien = self.by != home.bridge and home.addressed and self.source is not None
             if alien and any(self.source in subnet for subnet in home.subnets):
                 words = "%s is an address of %s and does not come in by %s: dropped"

@@ -152,6 +152,9 @@ def _origins(rules: FamilyRules) -> t.Iterator[Rule]:
     # A rule matches one interface only; and what the host itself sends is not guarded against.
     yield _rule("-i lo", _HOST, "RETURN")
     for network in rules.networks:
+        if not network.addressed:
+            # The kernel would answer at any address of its own, and take the way out that it has for the answer.
+            yield _rule("-i %s -m addrtype --dst-type LOCAL" % network.bridge, network.bridge, "DROP")
         for subnet in network.subnets if network.addressed else ():
             yield _rule("-s %s ! -i %s" % (subnet, network.bridge), network.bridge, "DROP")
 

@@ -210,6 +210,9 @@ def _guard_chains(rules: FamilyRules, family: str, loopback: str) -> t.Iterator[
 def _origins(rules: FamilyRules, family: str) -> t.Iterator[tuple[str, str]]:
     """Whoever has an address of a network comes from its bridge. A list of sources may name it."""
     for network in rules.networks:
+        if not network.addressed:
+            # The kernel would answer at any address of its own, and take the way out that it has for the answer.
+            yield 'iifname "%s" fib daddr type local drop' % network.bridge, "%s: apart from the host" % network.bridge
         for subnet in network.subnets if network.addressed else ():
             rule = '%s saddr %s iifname != { "lo", "%s" } drop' % (family, subnet, network.bridge)
             yield rule, "%s: its addresses do not come from elsewhere" % network.bridge

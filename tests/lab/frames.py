@@ -14,6 +14,7 @@ Each frame ends in the word MARK and its number. One that carries "end" and is i
 from __future__ import annotations
 
 import json
+import random
 import re
 import socket
 import struct
@@ -89,12 +90,24 @@ def packet(frame: dict[str, Any]) -> tuple[int, bytes]:
     return 0x0800, head[:10] + struct.pack("!H", checksum(head)) + head[12:] + datagram
 
 
-def octets(frame: dict[str, Any]) -> bytes:
-    """Return a whole frame."""
-    kind, content = packet(frame)
+def fragments(content: bytes) -> list[bytes]:
+    """Return an IPv6 packet in two fragments, the first with no more than 8 octets of what is sent."""
+    body, number = content[40:], random.getrandbits(32)
+    pieces = [(0, 1, body[:8]), (1, 0, body[8:])]
+    heads = [struct.pack("!BBHI", content[6], 0, offset << 3 | more, number) for offset, more, _piece in pieces]
+    return [
+        content[:4] + struct.pack("!HB", 8 + len(piece), 44) + content[7:40] + head + piece
+        for head, (_offset, _more, piece) in zip(heads, pieces)
+    ]
+
+
+def octets(frame: dict[str, Any]) -> list[bytes]:
+    """Return a whole frame, or those of its fragments."""
+    kind, whole = packet(frame)
     tag = b"\x81\x00\x00\x05" if frame.get("tag") else b""
     to = mac(frame["to"]) if "to" in frame else ALL_NODES if kind == 0x86DD else ALL
-    return to + mac(frame["mac"]) + tag + struct.pack("!H", kind) + content
+    contents = fragments(whole) if frame.get("fragments") else [whole]
+    return [to + mac(frame["mac"]) + tag + struct.pack("!H", kind) + content for content in contents]
 
 
 def send(interface: str) -> None:
@@ -102,7 +115,8 @@ def send(interface: str) -> None:
     raw = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
     raw.bind((interface, 0))
     for frame in json.load(sys.stdin):
-        raw.send(octets(frame))
+        for data in octets(frame):
+            raw.send(data)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as last:
         last.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
         last.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, interface.encode())

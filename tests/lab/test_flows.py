@@ -245,6 +245,22 @@ def test_a_loopback_address_does_not_come_from_an_endpoint(place: tuple[Host, Mo
     assert listener.output().splitlines() == ["ready", "forged 172.17.0.2"]
 
 
+def test_an_isolated_endpoint_does_not_reach_the_host(place: tuple[Host, Modules]) -> None:
+    """Which has no address there, and yet answers for all that it has, where nothing asks for the way back."""
+    _client, modules = place
+    host = modules.host
+    modules.ok("bridge_network", name="apart", subnets=["172.20.0.0/24"], mode="isolated")
+    modules.ok("veth_endpoint", network="apart", name="one")
+    for path in ("all", "apart"):
+        host.write(f"/proc/sys/net/ipv4/conf/{path}/rp_filter", "0")
+    host.run(["ip", "route", "add", "default", "dev", "eth0"], netns="one")
+    listener = host.start([sys.executable, "-c", LISTENER, "9999"], ready="ready")
+    for netns in ("one", "web"):
+        host.run([sys.executable, "-c", ONCE, "0", "192.168.52.203", "9999"], netns=netns)
+    time.sleep(0.5)
+    assert listener.output().splitlines() == ["ready", "once 172.17.0.2"]
+
+
 def test_a_flow_from_before_its_masquerade(place: tuple[Host, Modules]) -> None:
     """It never pauses, and gets the masquerade that is new, the next one, and the one that was lost and came back."""
     client, modules = place

@@ -47,6 +47,8 @@ FORGED: dict[str, Frame] = {
         "target": "fd00:17::3",
         "mac": STRANGER,
     },
+    "duplicate address detection of a neighbour's": {"kind": "ns", "source": "::", "target": "fe80::42:ff:fe00:2"},
+    "IPv6 from nowhere": {"kind": "udp", "source": "::"},
     "neighbour advertisement for the gateway": {"kind": "na", "source": "fd00:17::3", "target": "fd00:17::1"},
     "neighbour solicitation from the gateway": {"kind": "ns", "source": "fd00:17::1", "target": "fd00:17::2"},
     "router advertisement": {"kind": "ra", "source": "fe80::42:ff:fe00:3"},
@@ -218,21 +220,33 @@ def test_the_hosts_ends_speak_no_ip(fresh: Callable[[str], Modules]) -> None:
     assert modules.ok("topology_info")["drift"] == []
 
 
-def test_an_address_is_not_stolen(network: tuple[Modules, Host]) -> None:
-    """The host goes on to reach the one whose address another claims by ARP."""
+CLAIMS: dict[str, Frame] = {
+    "ARP": {"kind": "arp", "source": "172.17.0.2"},
+    "a neighbour advertisement": {"kind": "na", "source": "fd00:17::3", "target": "fd00:17::2"},
+    "one in fragments": {"kind": "na", "source": "fd00:17::3", "target": "fd00:17::2", "fragments": True},
+}
+
+
+@pytest.mark.parametrize("name", CLAIMS)
+def test_an_address_is_not_stolen(network: tuple[Modules, Host], name: str) -> None:
+    """The host goes on to reach the one whose address another claims."""
     modules, _client = network
     host = modules.host
-    host.start(echo_command("web", ["0.0.0.0:5000"], []), netns="web", ready="ready")
-    assert host.probe("tcp", "172.17.0.2", 5000).name == "web"
-    claim = {"kind": "arp", "source": "172.17.0.2", "mark": 0}
+    # So that fragments are put together on the bridge, of which the kernel then does not know any more that they were.
+    host.write("/proc/sys/net/bridge/bridge-nf-call-ip6tables", "1")
+    claim = CLAIMS[name]
+    address = claim.get("target", claim["source"])
+    server = host.start(echo_command("web", ["0.0.0.0:5000", "[::]:5000"], []), netns="web", ready="ready")
+    assert host.probe("tcp", address, 5000).name == "web"
     for sender, stolen in (("evil", False), ("loose", True)):
-        frame = {"mac": MAC[sender], "says_mac": MAC[sender], **claim}
+        frame = {"mac": MAC[sender], "says_mac": MAC[sender], **claim, "mark": 0}
         host.run([sys.executable, str(FRAMES), "send", "eth0"], netns=sender, input=json.dumps([frame]))
         host.run(["sh", "-c", "sleep 0.3"])
-        known = host.run(["ip", "neigh", "show", "172.17.0.2", "dev", "docker0"]).stdout
+        known = host.run(["ip", "neigh", "show", address, "dev", "docker0"]).stdout
         assert (MAC[sender] in known) == stolen, known
-    host.run(["ip", "neigh", "del", "172.17.0.2", "dev", "docker0"])
-    assert host.probe("tcp", "172.17.0.2", 5000).name == "web"
+    host.run(["ip", "neigh", "del", address, "dev", "docker0"])
+    assert host.probe("tcp", address, 5000).name == "web"
+    server.stop()
 
 
 def test_guarded_endpoints_talk(network: tuple[Modules, Host]) -> None:
