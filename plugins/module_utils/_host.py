@@ -100,10 +100,13 @@ def _nameservers(path: str) -> list[Address]:
     return found
 
 
-def _upstream() -> tuple[str, ...]:
-    if not any(address.is_loopback for address in _nameservers(_RESOLV_CONF)):
-        return ()
-    return tuple(str(address) for address in _nameservers(_UPSTREAM_CONF) if not address.is_loopback)
+def _upstream() -> tuple[str, ...] | None:
+    """See :attr:`Observed.upstream`."""
+    local = [address.is_loopback for address in _nameservers(_RESOLV_CONF)]
+    asked = _nameservers(_UPSTREAM_CONF) if any(local) else ()
+    found = tuple(str(address) for address in asked if not address.is_loopback)
+    # At boot, either file may be missing or name nobody until the host has heard of its nameservers.
+    return found or (None if all(local) else ())
 
 
 def _numbers(text: str) -> t.Iterator[int]:
@@ -193,7 +196,7 @@ def _look_inside(wanted: EndpointState) -> Inside:
         raise
 
 
-def _files(before: Topology, after: Topology, scope: Scope, upstream: tuple[str, ...]) -> dict[str, FileState]:
+def _files(before: Topology, after: Topology, scope: Scope, upstream: tuple[str, ...] | None) -> dict[str, FileState]:
     networks = networks_in(scope, before, after)
     paths = {
         path

@@ -48,6 +48,7 @@ from ._state import (
     endpoint_state,
     files_of,
     is_ours,
+    resolv_conf_path,
 )
 from ._topology import Topology
 
@@ -299,7 +300,10 @@ class _Planner:
     def files(self, scope: Scope) -> t.Iterator[WriteFile]:
         networks = networks_in(scope, self.before, self.after)
         old = files_of(self.before, networks, scope.endpoints, self.seen.upstream or ANY_UPSTREAM)
-        new = files_of(self.after, networks, scope.endpoints, self.seen.upstream)
+        new = {}
+        for name in sorted(scope.endpoints):
+            new.update(files_of(self.after, (), (name,), self._upstream(name)))
+        new.update(files_of(self.after, networks, ()))
         for path, (subject, wanted) in new.items():
             there = self.seen.files.get(path)
             if there is not None and there != wanted and not there.ours and self._is_new(subject):
@@ -313,6 +317,17 @@ class _Planner:
             there = self.seen.files.get(path)
             if path not in new and there is not None and (there.ours or subject[0] == "networks"):
                 yield WriteFile(subject, path, there, None)
+
+    def _upstream(self, name: str) -> tuple[str, ...]:
+        """The nameservers for an endpoint that has none of its own: while nobody knows them, those that it was told.
+
+        What it was told because an operator had given it nameservers goes with these.
+        """
+        if self.seen.upstream is not None:
+            return self.seen.upstream
+        there = self.seen.files.get(resolv_conf_path(name))
+        own = any(name in each.endpoints and each.endpoints[name].nameservers for each in self.given)
+        return () if there is None or own else there.nameservers
 
     def _is_new(self, subject: tuple[str, str]) -> bool:
         """Whether it is an endpoint of which neither the record nor the kernel knows anything."""

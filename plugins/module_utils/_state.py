@@ -40,6 +40,7 @@ __all__ = (
     "ipv6_settings",
     "is_ours",
     "network_files",
+    "resolv_conf_path",
     "same_setting",
 )
 
@@ -57,6 +58,7 @@ NETWORK_ALIAS, ENDPOINT_ALIAS = "bridgeport.net network ", "bridgeport.net endpo
 
 # By this line a resolv.conf of ours is known from one that an operator put there.
 _MARK = "# Written by bridgeport.net."
+_NAMESERVER = "nameserver "
 
 _HOSTS_DIRECTORY = "/var/lib/bridgeport/hosts"
 _NETNS_FILES = "/etc/netns"
@@ -97,6 +99,12 @@ class FileState(t.NamedTuple):
     def ours(self) -> bool:
         """Whether we wrote it: a file of ours in a place that may hold one of an operator's is marked or is a link."""
         return self.text.startswith(_HOSTS_DIRECTORY if self.link else _MARK)
+
+    @property
+    def nameservers(self) -> tuple[str, ...]:
+        """The nameservers that a resolv.conf of ours gives an endpoint."""
+        lines = self.text.splitlines() if self.ours and not self.link else ()
+        return tuple(line[len(_NAMESERVER) :] for line in lines if line.startswith(_NAMESERVER))
 
 
 @dataclass(frozen=True)
@@ -156,7 +164,8 @@ class Observed:
     """What was read from the host for one plan. A namespace or file that does not exist is absent from its mapping.
 
     ``upstream`` are the nameservers that the host's own local one asks: an endpoint cannot reach a nameserver at a
-    loopback address of the host. Empty where /etc/resolv.conf names others.
+    loopback address of the host. Empty where /etc/resolv.conf names others, None where nobody is named yet that an
+    endpoint could ask.
     ``reserved`` are the host ports that are kept from other processes, None where nothing can keep them.
     ``foreign`` is what others do to forwarded packets in nftables, ``firewalld`` the files of its configuration that
     bear our name, with their text.
@@ -171,7 +180,7 @@ class Observed:
     files: t.Mapping[str, FileState] = field(default_factory=dict)
     tables: t.Mapping[str, t.Mapping[int, Tables]] = field(default_factory=dict)
     ra_interfaces: tuple[str, ...] = ()
-    upstream: tuple[str, ...] = ()
+    upstream: tuple[str, ...] | None = ()
     proxies: Proxies = field(default_factory=Proxies)
     reserved: frozenset[str] | None = None
     foreign: ForeignChains = field(default_factory=ForeignChains)
@@ -325,8 +334,13 @@ def endpoint_files(endpoint: Endpoint, upstream: tuple[str, ...] = ()) -> dict[s
     files = {"%s/%s/hosts" % (_NETNS_FILES, endpoint.name): FileState(hosts_path(endpoint.network), link=True)}
     nameservers = endpoint.nameservers or upstream
     if nameservers or endpoint.search:
-        lines = [_MARK, *("nameserver %s" % address for address in nameservers)]
+        lines = [_MARK, *("%s%s" % (_NAMESERVER, address) for address in nameservers)]
         if endpoint.search:
             lines.append("search %s" % " ".join(endpoint.search))
-        files["%s/%s/resolv.conf" % (_NETNS_FILES, endpoint.name)] = FileState("".join(line + "\n" for line in lines))
+        files[resolv_conf_path(endpoint.name)] = FileState("".join(line + "\n" for line in lines))
     return files
+
+
+def resolv_conf_path(endpoint: str) -> str:
+    """Where ``ip netns exec`` and systemd units look for an endpoint's nameservers."""
+    return "%s/%s/resolv.conf" % (_NETNS_FILES, endpoint)

@@ -356,3 +356,49 @@ def test_endpoints_get_nameservers_that_they_can_reach(fresh: Callable[[str], Mo
     host.write("/etc/resolv.conf", "nameserver 192.0.2.53\n")
     modules.ok("veth_endpoint", network="docker0", endpoints=[{"name": "late"}])
     assert host.run(["ls", "/etc/netns/late"]).stdout.split() == ["hosts"]
+
+
+@pytest.mark.parametrize(
+    "unknown",
+    [
+        "rm /run/systemd/resolve/resolv.conf",
+        "echo '# No DNS servers known.' > /run/systemd/resolve/resolv.conf",
+        "rm /etc/resolv.conf /run/systemd/resolve/resolv.conf",
+        "rm /run/systemd/resolve/resolv.conf; ln -sf ../run/systemd/resolve/stub-resolv.conf /etc/resolv.conf",
+    ],
+    ids=["no file", "no servers", "nothing", "dangling link"],
+)
+def test_nameservers_stay_while_the_host_does_not_know_its_own(fresh: Callable[[str], Modules], unknown: str) -> None:
+    """At boot, endpoints and the services in them are there before systemd-resolved knows whom to ask."""
+    modules = fresh("pypi")
+    host = modules.host
+    host.run(["mount", "-t", "tmpfs", "none", "/usr/local/sbin"])
+    modules.ok("boot_engine")
+    host.run(["mkdir", "-p", "/run/systemd/resolve"])
+    host.write("/run/systemd/resolve/resolv.conf", "nameserver 192.0.2.53\n")
+    host.run(["rm", "-f", "/etc/resolv.conf"])
+    host.write("/etc/resolv.conf", "nameserver 127.0.0.53\n")
+    modules.ok("bridge_network", **NETWORK)
+    modules.ok("veth_endpoint", network="docker0", endpoints=[{"name": "web"}, {"name": "app", "search": ["lan"]}])
+    written = {"web": MARK + "nameserver 192.0.2.53\n", "app": MARK + "nameserver 192.0.2.53\nsearch lan\n"}
+
+    def told() -> dict[str, str]:
+        return {name: host.read(f"/etc/netns/{name}/resolv.conf") for name in written}
+
+    assert told() == written
+    host.run(["sh", "-ec", unknown])
+    assert host.run(["bridgeport", "status", "--json"]).returncode == 0
+    assert modules.ok("veth_endpoint", check=True, name="web")["changed"] is False
+    assert modules.ok("veth_endpoint", name="app")["changed"] is False
+    host.run(["sh", "-c", "ip netns del web; ip netns del app; ip link del docker0; nft flush ruleset"])
+    assert "resolv.conf" not in host.run(["bridgeport", "apply"]).stdout
+    assert told() == written
+    assert host.run(["bridgeport", "apply"]).stdout == ""
+
+    host.run(["rm", "-f", "/etc/resolv.conf"])
+    host.write("/etc/resolv.conf", "nameserver 127.0.0.53\n")
+    host.write("/run/systemd/resolve/resolv.conf", "nameserver 192.0.2.54\n")
+    drift = ["Change file /etc/netns/app/resolv.conf.", "Change file /etc/netns/web/resolv.conf."]
+    assert modules.ok("topology_info")["drift"] == drift
+    host.run(["bridgeport", "apply"])
+    assert told() == {name: text.replace(".53", ".54") for name, text in written.items()}

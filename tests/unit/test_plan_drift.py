@@ -14,6 +14,7 @@ import pytest
 from ansible_collections.bridgeport.net.plugins.module_utils._changes import (
     AddEndpoint,
     Change,
+    WriteFile,
 )
 from ansible_collections.bridgeport.net.plugins.module_utils._changes_rules import (
     ChangeRules,
@@ -337,6 +338,47 @@ def test_nameservers_given_and_taken_back_write_and_remove_the_file() -> None:
     after = want_endpoints(TOPOLOGY, [{"name": "both", "nameservers": ["192.0.2.53"]}])
     assert sentences(HOST, after) == ["Write file /etc/netns/both/resolv.conf."]
     assert sentences(observed(after), TOPOLOGY, after) == ["Remove file /etc/netns/both/resolv.conf."]
+
+
+RESOLV_CONF = "/etc/netns/both/resolv.conf"
+
+
+def told(*lines: str) -> FileState:
+    """A resolv.conf of ours."""
+    return FileState("".join(line + "\n" for line in ("# Written by bridgeport.net.", *lines)))
+
+
+@pytest.mark.parametrize("search", [[], ["example.org"]])
+def test_while_it_is_unknown_whom_the_host_asks_endpoints_keep_whom_they_ask(search: list[str]) -> None:
+    topology = want_endpoints(TOPOLOGY, [{"name": "both", "search": search}])
+    words = ["search example.org"] * bool(search)
+    there = told("nameserver 192.0.2.53", "nameserver 2001:db8::53", *words)
+    seen = replace(HOST, files={**HOST.files, RESOLV_CONF: there}, upstream=None)
+    assert plan(seen, topology, topology) == []
+    # As soon as it is known, it counts; and so does a host that asks others again.
+    known = replace(seen, upstream=("192.0.2.54",))
+    (change,) = plan(known, topology, topology)
+    assert isinstance(change, WriteFile) and change.new == told("nameserver 192.0.2.54", *words)
+    (change,) = plan(replace(seen, upstream=()), topology, topology)
+    assert isinstance(change, WriteFile) and change.new == (told(*words) if words else None)
+
+
+def test_while_it_is_unknown_whom_the_host_asks_requests_are_carried_out() -> None:
+    there = told("nameserver 192.0.2.53")
+    seen = replace(HOST, files={**HOST.files, RESOLV_CONF: there}, upstream=None)
+    after = want_endpoints(TOPOLOGY, [{"name": "both", "search": ["example.org"]}])
+    (change,) = plan(seen, after)
+    assert isinstance(change, WriteFile) and change.new == told("nameserver 192.0.2.53", "search example.org")
+    after = want_endpoints(TOPOLOGY, [{"name": "both", "nameservers": ["192.0.2.1"]}])
+    (change,) = plan(seen, after)
+    assert isinstance(change, WriteFile) and change.new == told("nameserver 192.0.2.1")
+    # What an operator gave and takes back is not what the host asked.
+    given = replace(HOST, files={**HOST.files, RESOLV_CONF: told("nameserver 192.0.2.1")}, upstream=None)
+    assert sentences(given, TOPOLOGY, after) == ["Remove file /etc/netns/both/resolv.conf."]
+    # Nobody is named where there is no file yet, and an operator's own file stays what it is.
+    assert plan(replace(HOST, upstream=None)) == []
+    theirs = FileState("nameserver 192.0.2.9\n")
+    assert plan(replace(HOST, files={**HOST.files, RESOLV_CONF: theirs}, upstream=None)) == []
 
 
 def test_route_given_and_taken_back() -> None:
