@@ -161,16 +161,22 @@ _HANDLERS: dict[type[Change], tuple[Handler, Handler]] = {
 
 
 def apply(
-    changes: t.Sequence[Change], finish: t.Callable[[], None], tell: t.Callable[[str], None] = lambda _sentence: None
-) -> None:
+    changes: t.Sequence[Change],
+    finish: t.Callable[[], None],
+    tell: t.Callable[[str], None] = lambda _sentence: None,
+    bearing: t.Collection[type[Change]] = (),
+) -> list[str]:
     """Carry out the changes in order; steps of one kind that follow each other go together.
 
     :param finish: what is left to do after them, and undoes itself.
     :param tell: is given a sentence before each.
+    :param bearing: the kinds of steps whose failure ends nothing: what they did in part stays, and the others go on.
+    :returns: a sentence on each step that failed and was borne.
     :raises BridgeportError: a step failed and all that this run had done was undone; or, as the sentence then says,
         what could not be undone.
     """
     tried: list[tuple[type[Change], list[Change]]] = []
+    borne: list[str] = []
     for (kind, _backend), group in groupby(changes, _group):
         step = list(group)
         tell(_words(step))
@@ -178,6 +184,10 @@ def apply(
         try:
             _HANDLERS[kind][0](step)
         except BaseException as problem:
+            if kind in bearing and isinstance(problem, (BridgeportError, OSError)):
+                left = "All else was done; 'bridgeport apply' tries this again."
+                borne.append(str(_told(problem, left, step[0].sentence)))
+                continue
             # A failed transaction changed nothing: there is nothing of it to undo.
             left = undo(tried[:-1] if kind is ChangeRules else tried)
             raise _told(problem, left, step[0].sentence) from problem
@@ -185,6 +195,7 @@ def apply(
         finish()
     except BaseException as problem:
         raise _told(problem, undo(tried), "") from problem
+    return borne
 
 
 def _told(problem: BaseException, left: str, step: str) -> BaseException:

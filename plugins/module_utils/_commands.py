@@ -14,7 +14,7 @@ import sys
 import typing as t
 
 from ._codec import topology_to_json
-from ._engine import Engine, Touched
+from ._engine import Engine
 from ._explain import ARRIVING, explanation_lines, explanation_to_json, verdict_words
 from ._host import KernelFacts
 from ._record import Record
@@ -67,7 +67,7 @@ def status(options: argparse.Namespace) -> int:
 
 def apply(options: argparse.Namespace) -> int:
     """Bring the host to what its record holds."""
-    outcome = Engine(tell=_tell).run(lambda topology, _facts: topology, Touched(everything=True), check=False)
+    outcome = Engine(tell=_tell).restore()
     _warn(outcome.warnings)
     _show(options, {"changed": outcome.changed, "actions": outcome.actions}, outcome.actions)
     return CLEAN

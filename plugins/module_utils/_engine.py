@@ -19,6 +19,7 @@ from dataclasses import dataclass, field, replace
 from ._apply import apply
 from ._carried import carried_out
 from ._changes import Change
+from ._changes_rules import ChangeProxies, ChangeReservations
 from ._clock import Clock
 from ._errors import DependencyError, KernelError, system_words
 from ._explain import Explanation, explain
@@ -126,7 +127,13 @@ class Engine:
         self._clock = Clock()
 
     def run(
-        self, decide: Decide, touched: Touched, check: bool, assume: Assumed | None = None, backend: str | None = None
+        self,
+        decide: Decide,
+        touched: Touched,
+        check: bool,
+        assume: Assumed | None = None,
+        backend: str | None = None,
+        bearing: t.Collection[type[Change]] = (),
     ) -> Outcome:
         """Bring the host to what ``decide`` makes of the recorded topology.
 
@@ -135,16 +142,34 @@ class Engine:
         :param assume: in check mode, what to start from in place of the record.
         :param backend: who is to carry the rules: ``nftables``, ``iptables``; ``auto`` or None keeps what the record
             has, and takes what the host has where there is no record.
+        :param bearing: the kinds of steps whose failure is a warning and undoes nothing.
         :raises BridgeportError: the request was refused, or a step failed and was undone.
         """
         require_host()
         self._clock.begin("wait")
         with _in_words(), self.record.locked(create=not check):
-            outcome = self._run(decide, touched, check, assume, backend)
+            outcome = self._run(decide, touched, check, assume, backend, bearing)
         return replace(outcome, phases=self._clock.phases())
 
+    def restore(self) -> Outcome:
+        """Bring the host to what its record holds, as at boot.
+
+        Nobody asks for anything new, and every service in an endpoint waits for the networks and the rules. So a port
+        at loopback that somebody else has, or one that cannot be kept from others, is a warning.
+
+        :raises BridgeportError: another step failed and was undone.
+        """
+        touched, bearing = Touched(everything=True), (ChangeProxies, ChangeReservations)
+        return self.run(lambda topology, _facts: topology, touched, check=False, bearing=bearing)
+
     def _run(
-        self, decide: Decide, touched: Touched, check: bool, assume: Assumed | None, backend: str | None
+        self,
+        decide: Decide,
+        touched: Touched,
+        check: bool,
+        assume: Assumed | None,
+        backend: str | None,
+        bearing: t.Collection[type[Change]],
     ) -> Outcome:
         self._clock.begin("read")
         self.record.read()
@@ -165,7 +190,8 @@ class Engine:
             return outcome
         moved = self.record.backend not in (None, chosen)
         if changes or interrupted or moved or after != self.record.topology:
-            self._carry_out(after, changes, chosen)
+            borne = self._carry_out(after, changes, chosen, bearing)
+            return replace(outcome, warnings=[*outcome.warnings, *borne])
         return outcome
 
     def inspect(self) -> Inspection:
@@ -229,12 +255,14 @@ class Engine:
             warnings += unrecorded(before, observed.links.values())
         return replace(outcome, warnings=warnings), changes
 
-    def _carry_out(self, after: Topology, changes: list[Change], backend: str) -> None:
+    def _carry_out(
+        self, after: Topology, changes: list[Change], backend: str, bearing: t.Collection[type[Change]]
+    ) -> list[str]:
         self._clock.begin("record")
         self.record.begin(after, backend)
         self._clock.begin("apply")
         try:
-            apply(changes, lambda: self._finish(after), self._tell)
+            return apply(changes, lambda: self._finish(after), self._tell, bearing)
         except BaseException:
             # It was undone, whatever it was: kept pending, it would make every later run fail like this one.
             self.record.abort()

@@ -348,6 +348,41 @@ def test_a_failed_start_is_undone(modules: Modules, machine: Machine) -> None:
         machine.run(["systemctl", "reset-failed"])
 
 
+def test_a_busy_port_keeps_nothing_else_from_coming_back(modules: Modules, machine: Machine) -> None:
+    """At boot, somebody else may have been faster: nobody asks for anything new, and everybody waits for the rest."""
+    modules.ok("veth_endpoint", network="br4", name="spare")
+    entries = [{"endpoint": "web", "ports": ["127.0.0.1:8080:5000"]}, {"endpoint": "four", "ports": ["8081:5000"]}]
+    modules.ok("port_publish", publishes=[{**entry, "loopback": "proxy"} for entry in entries])
+    before = machine.snapshot()
+    unit = "bridgeport-proxy4@127.0.0.1:8080.socket"
+    machine.run(["systemctl", "stop", unit, "bridgeport-proxy@8081.socket"])
+    other = machine.start(echo_command("other", ["127.0.0.1:8080"], python=machine.python), ready="ready")
+    try:
+        machine.run(["sh", "-ec", "ip netns del spare; ip link del docker0; nft flush ruleset"])
+        lost = machine.snapshot()
+        # An operator who asks for something gets all of it or nothing.
+        failed = modules.run("veth_endpoint", network="br4", endpoints=[{"name": "spare"}, {"name": "more"}])
+        assert failed["msg"].startswith(f"Cannot start {unit} and 1 more: systemctl said: ")
+        assert failed["msg"].endswith("What this run had changed until then was undone.")
+        assert machine.snapshot() == lost
+
+        done = machine.run(["bridgeport", "apply"])
+        assert done.returncode == 0
+        (warning,) = [line for line in done.stderr.splitlines() if "warning" in line]
+        assert warning.startswith(f"bridgeport: warning: Cannot start {unit} and 1 more: systemctl said: "), warning
+        assert warning.endswith("All else was done; 'bridgeport apply' tries this again."), warning
+        assert status(machine)["drift"] == [f"Start {unit}."] and not status(machine)["interrupted"]
+        assert machine.probe("tcp", "127.0.0.1", 8081).name == "four"
+        assert machine.probe("tcp", "127.0.0.1", 8080).name == "other"
+    finally:
+        other.stop()
+        machine.run(["bridgeport", "apply"])
+    assert machine.snapshot() == before
+    assert status(machine)["drift"] == []
+    assert machine.probe("tcp", "127.0.0.1", 8080).name == "web"
+    modules.ok("veth_endpoint", name="spare", state="absent")
+
+
 def test_what_no_proxy_can_serve_is_refused(modules: Modules, machine: Machine) -> None:
     message = modules.refused("port_publish", endpoint="web", ports=["53:53/udp"], loopback="proxy")
     assert "53:53/udp for endpoint web" in message and "carries tcp only" in message and "'nat'" in message

@@ -214,6 +214,35 @@ def test_what_happens_to_the_unit_is_repaired(modules: Modules, harm: str) -> No
     assert host.run(["bridgeport", "status"]).returncode == 0
 
 
+def test_a_unit_that_fails_keeps_nothing_else_from_coming_back(modules: Modules) -> None:
+    host = modules.host
+    modules.ok("port_publish", endpoint="web", ports=["80:5000"])
+    before = host.snapshot()
+    drop_in = f"/etc/systemd/system/{UNIT}.d"
+    host.run(["mkdir", drop_in])
+    host.write(f"{drop_in}/fail.conf", "[Service]\nExecStartPre=/bin/false\n")
+    host.run(["systemctl", "daemon-reload"])
+    host.run(["systemctl", "stop", UNIT])
+    host.run(["nft", "flush", "ruleset"])
+    try:
+        # An operator who asks for something gets all of it or nothing.
+        failed = modules.run("port_publish", endpoint="web", ports=["81:5000"])
+        assert failed["msg"].startswith(f"Cannot restart {UNIT}: systemctl said: "), failed
+        assert "bridgeport" not in host.run(["nft", "list", "tables"]).stdout
+        done = host.run(["bridgeport", "apply"])
+        assert f"bridgeport: warning: Cannot restart {UNIT}: systemctl said: " in done.stderr
+        assert host.probe("tcp", LAN, 80).name == "web"
+        status = host.run(["bridgeport", "status"], check=False)
+        assert status.returncode == 1
+        assert "Reserve host port *:80/tcp." in status.stdout
+    finally:
+        host.run(["rm", "-r", drop_in])
+        host.run(["systemctl", "daemon-reload"])
+        host.run(["bridgeport", "apply"])
+    assert host.snapshot() == before
+    assert take(host, ("tcp", "0.0.0.0", 80)) == ["taken"]
+
+
 def test_a_port_in_use_is_published_all_the_same(modules: Modules) -> None:
     """A connection from that port, or one that has ended, forbids no publish; then it is not reserved, or it is."""
     host = modules.host

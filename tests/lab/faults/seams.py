@@ -102,11 +102,11 @@ class Seams:
     def _steps(self) -> None:
         real = _engine.apply
 
-        def apply(changes: Any, finish: Callable[[], None], tell: Callable[[str], None]) -> None:
+        def apply(changes: Any, finish: Callable[[], None], *rest: Any) -> Any:
             self.note({"steps": [change.sentence or type(change).__name__ for change in changes]})
             if self.kill_change is not None and self.kill_change <= len(changes):
-                real(changes[: self.kill_change], self.end, tell)
-            real(changes, finish, tell)
+                real(changes[: self.kill_change], self.end, *rest)
+            return real(changes, finish, *rest)
 
         _engine.apply = apply
         begin = _record.Record.begin
