@@ -224,6 +224,49 @@ def test_bridge_prune_is_for_masquerades_too(site: Lab, tmp_path: Path) -> None:
         assert recap(succeeded(playbook(site, str(path), *more, hosts=hosts)))["changed"] == 0
 
 
+def test_booleans_given_as_text(site: Lab, variables: str) -> None:
+    """As -e NAME=VALUE and an inventory in INI give them: 'false' and 'no' are no."""
+    host = site.hosts["host"]
+    text = "host_manage_packages=no host_boot=false host_reserve_ports=no bridge_prune={0} service_prune={0}"
+    asked = ["-e", variables, "-e", text.format("false"), "bridgeport.net.site"]
+    assert recap(succeeded(playbook(site, *asked)))["changed"] == 4
+    assert module(site, "masquerade", source="10.9.0.0/24")["changed"]
+    assert module(site, "veth_endpoint", network="docker0", endpoints=[{"name": "more"}])["changed"]
+    for check in (["--check"], []):
+        assert recap(succeeded(playbook(site, *asked, *check)))["changed"] == 0
+    assert "more" in host.run(["ls", "/run/netns"]).stdout.split()
+    pruned = ["-e", variables, "-e", text.format("yes"), "bridgeport.net.site"]
+    assert recap(succeeded(playbook(site, *pruned)))["changed"] == 2
+    assert "more" not in host.run(["ls", "/run/netns"]).stdout.split()
+
+
+OMITTED = """
+host_manage_packages: false
+bridge_networks:
+  - {name: front, subnets: [10.5.0.0/24], mode: "{{ nothing_of_the_kind | default(omit) }}"}
+  - {name: quiet, subnets: [10.7.0.0/24], mode: internal}
+"""
+
+
+def test_a_network_whose_mode_is_omitted_is_masqueraded(site: Lab, tmp_path: Path) -> None:
+    """It is of mode nat. Null is refused as Ansible refuses it for every choice, and takes no masquerade away."""
+
+    def masqueraded() -> list[str]:
+        record = json.loads(site.hosts["host"].read("/var/lib/bridgeport/topology.json"))
+        return [item["network"] for item in record["topology"]["masquerades"]]
+
+    path = tmp_path / "omitted.yml"
+    path.write_text(OMITTED, encoding="utf-8")
+    asked = ["-e", f"@{path}", "bridgeport.net.site"]
+    for changed in (2, 0):
+        assert recap(succeeded(playbook(site, *asked)))["changed"] == changed
+        assert masqueraded() == ["front"]
+    null = {"bridge_networks": [{"name": "front", "subnets": ["10.5.0.0/24"], "mode": None}]}
+    refused = playbook(site, *asked, "-e", json.dumps(null))
+    assert refused.returncode != 0 and "value of mode must be one of: nat" in " ".join(refused.stdout.split())
+    assert masqueraded() == ["front"]
+
+
 def test_check_mode_of_roles_that_are_included_more_than_once(site: Lab, tmp_path: Path) -> None:
     """Each starts from what the latest would have done, on a fresh host and on one that has it all."""
     path = tmp_path / "pieces.yml"
