@@ -235,7 +235,7 @@ def test_an_address_is_not_stolen(network: tuple[Modules, Host], name: str) -> N
     # So that fragments are put together on the bridge, of which the kernel then does not know any more that they were.
     host.write("/proc/sys/net/bridge/bridge-nf-call-ip6tables", "1")
     claim = CLAIMS[name]
-    address = claim.get("target", claim["source"])
+    address = claim["target" if "target" in claim else "source"]
     server = host.start(echo_command("web", ["0.0.0.0:5000", "[::]:5000"], []), netns="web", ready="ready")
     assert host.probe("tcp", address, 5000).name == "web"
     for sender, stolen in (("evil", False), ("loose", True)):
