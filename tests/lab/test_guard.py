@@ -188,9 +188,9 @@ def test_a_mac_address_is_not_stolen(network: tuple[Modules, Host]) -> None:
     for to in ("ff:ff:ff:ff:ff:ff", LINK_LOCAL):
         assert arrived(host, "evil", [{"kind": "other", "mac": MAC["web"], "to": to}]) == [False]
         assert port_of_web() == ["bp-web"], to
-    # Without the guard it is.
-    assert arrived(host, "loose", [{"kind": "other", "mac": MAC["web"], "to": LINK_LOCAL}]) == [True]
-    assert port_of_web() == ["bp-loose"]
+    # Without the guard it is, until its owner next says something, as in answer to the host that looks for neighbours.
+    theft = [{"kind": "other", "mac": MAC["web"], "to": LINK_LOCAL}]
+    assert any(arrived(host, "loose", theft) == [True] and port_of_web() == ["bp-loose"] for _attempt in range(10))
     assert arrived(host, "web", [OWN["IPv4"] | {"source": "172.17.0.2"}]) == [True]
 
 
