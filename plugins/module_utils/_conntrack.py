@@ -51,30 +51,37 @@ def forget_flows(flows: t.Sequence[AnyFlow]) -> None:
 
     :raises KernelError: the kernel refused.
     """
-    kinds: dict[tuple[int, str, str], list[AnyFlow]] = {}
-    for flow in flows:
-        kinds.setdefault((flow.version, flow.protocol, type(flow).__name__), []).append(flow)
-    if not kinds:
+    if not flows:
         return
-    with Socket() as routes:
+    try:
+        sock = Socket(_NETLINK_NETFILTER)
+    except OSError as problem:
+        if problem.errno in _TELLS_NOTHING:
+            return
+        raise
+    with sock, Socket() as routes:
         here = _here(routes)
-        for (version, protocol, _kind), same in sorted(kinds.items()):
-            try:
-                sock = Socket(_NETLINK_NETFILTER)
-            except OSError as problem:
-                if problem.errno in _TELLS_NOTHING:
-                    return
-                raise
-            with sock:
-                _forget(sock, version, _PROTOCOL.get(protocol), matcher_of(same, here))
+        for version in sorted({flow.version for flow in flows}):
+            _forget(sock, version, list(_matchers([flow for flow in flows if flow.version == version], here)))
 
 
-def _forget(sock: Socket, version: int, protocol: int | None, matcher: Matcher) -> None:
+def _matchers(flows: t.Iterable[AnyFlow], here: Here) -> t.Iterator[tuple[int | None, Matcher]]:
+    """What finds flows, by the protocol that they are of, None for any."""
+    kinds: dict[tuple[str, str], list[AnyFlow]] = {}
+    for flow in flows:
+        kinds.setdefault((flow.protocol, type(flow).__name__), []).append(flow)
+    for (protocol, _kind), same in sorted(kinds.items()):
+        yield _PROTOCOL.get(protocol), matcher_of(same, here)
+
+
+def _forget(sock: Socket, version: int, matchers: t.Sequence[tuple[int | None, Matcher]]) -> None:
     prefix = _PREFIX.pack(_FAMILY[version], 0, 0)
 
     def keep(message: memoryview) -> bool:
         entry = _entry(message, version)
-        return entry is not None and protocol in (None, entry.protocol) and matcher.has(entry)
+        return entry is not None and any(
+            protocol in (None, entry.protocol) and matcher.has(entry) for protocol, matcher in matchers
+        )
 
     try:
         found = sock.dump("tracked flows", _CT_GET, prefix, keep)

@@ -27,7 +27,17 @@ from ._proxy import proxied_ports, proxy_problem, read_proxies
 from ._proxy_units import proxies_of
 from ._reserve import read_reservations
 from ._sockets import has_protocol, port_holders
-from ._state import ANY_UPSTREAM, EndpointState, FileState, Inside, Observed, bridge_state, endpoint_state, files_of
+from ._state import (
+    ANY_UPSTREAM,
+    EndpointState,
+    FileState,
+    Inside,
+    Observed,
+    bridge_state,
+    endpoint_state,
+    files_of,
+    ipv6_settings,
+)
 from ._sysctl import read_sysctl
 from ._topology import Topology
 
@@ -149,7 +159,7 @@ def _advertised(after: Topology) -> tuple[str, ...]:
         names = sorted(os.listdir("/proc/sys/net/ipv6/conf"))
     except FileNotFoundError:
         return ()
-    return tuple(name for name in names if name not in ours and read_sysctl("net.ipv6.conf.%s.accept_ra" % name) == "1")
+    return tuple(name for name in names if name not in ours and read_sysctl(ipv6_settings(name) + "accept_ra") == "1")
 
 
 def _keys(after: Topology, scope: Scope) -> t.Iterator[str]:

@@ -47,6 +47,7 @@ from ._state import (
     bridge_state,
     endpoint_state,
     files_of,
+    ipv6_settings,
     is_ours,
     resolv_conf_path,
 )
@@ -346,7 +347,7 @@ class _Planner:
             if version == 6:
                 # A host that forwards accepts no router advertisements, and drops what it learned, unless told so.
                 for interface in self.seen.ra_interfaces:
-                    yield SetSysctl(subject, "", "net.ipv6.conf.%s.accept_ra" % interface, "1", "2")
+                    yield SetSysctl(subject, "", ipv6_settings(interface) + "accept_ra", "1", "2")
             yield SetSysctl(subject, "", key, current, "1")
 
     def deletions(self) -> t.Iterator[Change]:

@@ -225,10 +225,11 @@ def bridge_state(topology: Topology, network: Network) -> BridgeState:
             for subnet, gateway in zip(network.subnets, network.gateways)
         )
     speaks_ipv6 = any(address.version == 6 for address in addresses)
-    sysctls = {"net.ipv6.conf.%s.disable_ipv6" % network.name: "0" if speaks_ipv6 else "1"}
+    ipv6 = ipv6_settings(network.name)
+    sysctls = {ipv6 + "disable_ipv6": "0" if speaks_ipv6 else "1"}
     if speaks_ipv6:
         # A router advertisement from an endpoint must not change the host's routes.
-        sysctls["net.ipv6.conf.%s.accept_ra" % network.name] = "0"
+        sysctls[ipv6 + "accept_ra"] = "0"
     # With a gateway that changes, the kernel would take away the other addresses of its subnet, whosever they are.
     sysctls["net.ipv4.conf.%s.promote_secondaries" % network.name] = "1"
     sysctls["net.ipv4.conf.%s.route_localnet" % network.name] = "1" if _serves_loopback(topology, network) else "0"
@@ -269,7 +270,7 @@ def endpoint_state(topology: Topology, endpoint: Endpoint) -> EndpointState:
         routes=tuple(_routes(network, endpoint)),
         sysctls=tuple({**dict(_sysctls(network, endpoint)), **dict(endpoint.sysctls)}.items()),
         # A port of a bridge has no business with IP: what comes in there is the bridge's.
-        host_sysctls=(("net.ipv6.conf.%s.disable_ipv6" % endpoint.host_interface, "1"),),
+        host_sysctls=((ipv6_settings(endpoint.host_interface) + "disable_ipv6", "1"),),
     )
 
 
@@ -284,13 +285,13 @@ def _routes(network: Network, endpoint: Endpoint) -> t.Iterator[RouteState]:
 
 
 def _sysctls(network: Network, endpoint: Endpoint) -> t.Iterator[tuple[str, str]]:
-    interface = "net.ipv6.conf.%s" % endpoint.interface
+    ipv6 = ipv6_settings(endpoint.interface)
     if 6 in network.families:
-        yield interface + ".disable_ipv6", "0"
-        yield interface + ".accept_ra", "0"
-        yield interface + ".autoconf", "0"
+        yield ipv6 + "disable_ipv6", "0"
+        yield ipv6 + "accept_ra", "0"
+        yield ipv6 + "autoconf", "0"
     else:
-        yield interface + ".disable_ipv6", "1"
+        yield ipv6 + "disable_ipv6", "1"
 
 
 def hosts_path(network: str) -> str:

@@ -276,7 +276,7 @@ def decide(module: AnsibleModule) -> list[UnitPlan]:
             plan_absent(states_of(inside), files, states_of(owners), keep_drop_ins=True),
         ]
     units = parse_units(params["units"])
-    if units:
+    if any(unit.mode == "endpoint" for unit in units):
         check_version(units, manager_version())
     present = plan_present(
         units,
